@@ -1,0 +1,226 @@
+"""The `wim` command: parses, calls, prints; nothing else.
+
+Stages are named as text and imported when they are called, so that `wim --help` is quick and no
+command loads what it does not need.
+"""
+
+import argparse
+import importlib
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from builder import __version__
+from builder.errors import UsageError, WimError
+
+Namespace = argparse.Namespace
+STAGES = {
+    "prompts": "sources -> prompts.parquet, heldout.parquet",
+    "complete": "prompts + policy -> completions.parquet",
+    "judge": "completions -> feedback.parquet",
+    "embed": "texts -> embeddings.parquet",
+    "rate": "feedback + vectors -> ratings.parquet",
+    "pair": "ratings -> pairs.parquet + stats.json",
+    "evaluate": "greedy completions of heldout.parquet, scored by the truth in reference",
+}
+WITH_POLICY = ("complete", "judge", "evaluate")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point. Exit codes: 0 done, 1 data or environment at fault, 2 wrong usage, 130/143 stopped."""
+    arguments = _parser().parse_args(argv)
+    try:
+        result = arguments.command(arguments)
+        _show(result, arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        if arguments.debug:
+            raise
+        sys.exit(_failed(error))
+
+
+def _failed(error: Exception) -> int:
+    """One clear line on stderr; the traceback is for --debug."""
+    message = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        message = f"{error.filename or ''}: {error.strerror}".lstrip(": ")
+    elif not isinstance(error, WimError):
+        message = f"{type(error).__name__}: {message} (a fault of wim itself? --debug shows where)"
+    print(f"wim: {message}", file=sys.stderr)
+    return 2 if isinstance(error, UsageError) else 1
+
+
+def _show(result: Any, arguments: Namespace) -> None:
+    value = result if isinstance(result, (dict, list, str)) else vars(result)
+    if arguments.json:
+        print(json.dumps(value, ensure_ascii=False))
+        return
+    text: Callable[[Any], str] | None = getattr(arguments, "text", None)
+    if text:
+        print(text(value))
+    elif isinstance(value, dict):
+        print("  ".join(f"{key} {_figure(entry)}" for key, entry in value.items() if entry is not None))
+
+
+def _figure(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _call(name: str, *arguments: Any, **options: Any) -> Any:
+    """``_call("builder.embed:run", ...)`` imports and calls."""
+    module, _, function = name.partition(":")
+    return getattr(importlib.import_module(module), function)(*arguments, **options)
+
+
+def _params(arguments: Namespace) -> Any:
+    default = Path("params.yaml")
+    file = arguments.params or (default if default.is_file() else None)
+    return _call("builder.params:load", file, arguments.set, arguments.arm, arguments.round)
+
+
+def _stage(arguments: Namespace) -> Any:
+    arguments.run.mkdir(parents=True, exist_ok=True)
+    options: dict[str, Any] = {}
+    if arguments.stage in WITH_POLICY:
+        options = {"policy_folder": arguments.policy}
+    if arguments.stage == "pair":
+        options = {"arm": arguments.arm, "round_index": arguments.round}
+        arguments.text = lambda stats: _call("builder.screen:table", {str(arguments.run): stats})
+    return _call(f"builder.{arguments.stage}:run", arguments.run, _params(arguments), **options)
+
+
+def _ingest(arguments: Namespace) -> Any:
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    columns = dict(_renaming(entry) for text in arguments.map for entry in text.split(","))
+    return _call("builder.ingest:run", arguments.file, arguments.out, _params(arguments), columns, arguments.strict)
+
+
+def _renaming(entry: str) -> tuple[str, str]:
+    ours, equals, theirs = entry.partition("=")
+    if not equals or not ours.strip() or not theirs.strip():
+        raise UsageError(f"--map takes OURS=THEIRS, not {entry!r}")
+    return ours.strip(), theirs.strip()
+
+
+def _build(arguments: Namespace) -> Any:
+    account = _ingest(arguments)
+    print(
+        "ingest: " + ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in vars(account).items()), file=sys.stderr
+    )
+    params = _params(arguments)
+    for stage in ("embed", "rate"):
+        _call(f"builder.{stage}:run", arguments.out, params)
+    stats = _call("builder.pair:run", arguments.out, params, arguments.arm, arguments.round)
+    arguments.text = lambda stats: _call("builder.screen:table", {str(arguments.out): stats})
+    return stats
+
+
+def _stats(arguments: Namespace) -> Any:
+    arguments.text = lambda stats: _call("builder.screen:table", stats)
+    return {str(run): _call("builder.tables:read_json", run / "stats.json") for run in arguments.runs}
+
+
+def _explain(arguments: Namespace) -> Any:
+    arguments.text = lambda pair: _call("builder.explain:text", pair)
+    return _call("builder.explain:run", arguments.run, arguments.pair)
+
+
+def _publish(arguments: Namespace) -> Any:
+    params = _params(arguments)
+    push = arguments.push or (arguments.push_if_set and params.publish.repo is not None)
+    return _call("builder.publish:run", arguments.runs, arguments.out, params, arguments.repo, push)
+
+
+def _base(arguments: Namespace) -> Any:
+    base = _call("builder.policy:base", _params(arguments).model)
+    _call("builder.policy:write", arguments.folder, base)
+    return {"policy": str(arguments.folder)}
+
+
+def _train(arguments: Namespace) -> Any:
+    arguments.run.mkdir(parents=True, exist_ok=True)
+    return _call(f"train.{arguments.method}:run", arguments.run, _params(arguments), arguments.policy)
+
+
+def _report(arguments: Namespace) -> Any:
+    return _call("analysis.report:run", arguments.runs, arguments.out)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="wim", description="Preference pairs from what is missing.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"wim {__version__}")
+    commands = parser.add_subparsers(dest="name", required=True, metavar="COMMAND")
+    for stage, summary in STAGES.items():
+        command = _command(commands, stage, summary, _stage)
+        command.set_defaults(stage=stage)
+        command.add_argument("run", type=Path, metavar="RUN", help="the folder that holds one round's tables")
+        if stage in WITH_POLICY:
+            command.add_argument("--policy", type=Path, metavar="FOLDER", help="default: the base model")
+    _add_imports(commands)
+    _add_results(commands)
+    base = _command(commands, "base", "write a policy folder of the base model", _base)
+    base.add_argument("folder", type=Path, metavar="FOLDER")
+    train = _command(commands, "train", "train a policy on a run's pairs", _train)
+    train.add_argument("method", choices=["dpo"])
+    train.add_argument("run", type=Path, metavar="RUN")
+    train.add_argument(
+        "--policy", type=Path, metavar="FOLDER", help="train on from this policy (default: the base model)"
+    )
+    return parser
+
+
+def _add_imports(commands: Any) -> None:
+    for name, summary, function in (
+        ("ingest", "someone's completions and feedback -> the same tables", _ingest),
+        ("build", "ingest, embed, rate, pair: a file of critiques becomes a dataset", _build),
+    ):
+        command = _command(commands, name, summary, function)
+        command.add_argument(
+            "file", type=Path, nargs="+", metavar="FILE", help="JSONL (also .gz), JSON, CSV or Parquet"
+        )
+        command.add_argument("--out", type=Path, required=True, metavar="RUN")
+        command.add_argument("--map", action="append", default=[], metavar="OURS=THEIRS,...", help="rename columns")
+        command.add_argument("--strict", action="store_true", help="stop at the first bad record")
+
+
+def _add_results(commands: Any) -> None:
+    stats = _command(commands, "stats", "tie statistics and accounting of runs", _stats)
+    stats.add_argument("runs", type=Path, nargs="+", metavar="RUN")
+    explain = _command(commands, "explain", "one pair, from its numbers back to the words", _explain)
+    explain.add_argument("run", type=Path, metavar="RUN")
+    explain.add_argument("--pair", metavar="ID", help="default: the pair with the largest delta")
+    publish = _command(commands, "publish", "pairs -> dataset folder, Hub", _publish)
+    publish.add_argument("runs", type=Path, nargs="+", metavar="RUN")
+    publish.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    publish.add_argument("--repo", metavar="NAME", help="OWNER/NAME on the Hub")
+    publish.add_argument("--push", action="store_true", help="push to the Hub")
+    publish.add_argument("--push-if-set", action="store_true", help="push if publish.repo is set (the pipeline's way)")
+    report = _command(commands, "report", "one HTML page on runs", _report)
+    report.add_argument("runs", type=Path, nargs="+", metavar="RUN")
+    report.add_argument("-o", "--out", type=Path, required=True, metavar="FILE")
+
+
+def _command(commands: Any, name: str, summary: str, function: Callable[[Namespace], Any]) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)
+    command.set_defaults(command=function)
+    command.add_argument("--params", type=Path, metavar="FILE", help="default: params.yaml, else the built-in defaults")
+    command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a parameter")
+    command.add_argument("--arm", default="", metavar="NAME", help="whose block of the parameters counts")
+    command.add_argument("--round", type=int, default=0, metavar="K")
+    command.add_argument("--json", action="store_true", help="the result as one JSON object on stdout")
+    command.add_argument("--debug", action="store_true", help="show a traceback")
+    return command
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""An engine without a model: deterministic text out of the request itself, for tests and dry runs.
+
+It answers a request with a part of its words, and a request for a judgement in the judge's own
+format, so that a whole pipeline runs through it.
+"""
+
+import random
+from collections.abc import Sequence
+
+from builder.engines import Completion, Request
+from builder.errors import EngineError
+from builder.params import Params
+
+
+class Engine:
+    """Echoes: the row's seed decides which words; temperature 0 echoes all of them."""
+
+    def __init__(self, params: Params) -> None:
+        del params
+
+    def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        return [_echo(request) for request in requests]
+
+
+def _echo(request: Request) -> Completion:
+    sampling = request.sampling
+    if sampling.contrastive is not None:
+        raise EngineError("the engine echo has no contrastive search; set judge.contrastive to null")
+    draw = random.Random(request.seed)
+    asked = request.messages[-1]["content"].split()
+    words = asked if sampling.temperature == 0 else [word for word in asked if draw.random() < 0.6]
+    if request.messages[0]["role"] == "system" and "WIM:" in request.messages[0]["content"]:
+        words = _judgement(asked, random.Random(" ".join(asked)))
+    text = " ".join(words[: sampling.max_tokens])
+    for stop in sampling.stop:
+        text = text.split(stop)[0]
+    cut = len(words) > sampling.max_tokens
+    return Completion(text, "length" if cut else "stop", min(len(words), sampling.max_tokens))
+
+
+def _judgement(asked: Sequence[str], draw: random.Random) -> list[str]:
+    missing = draw.sample(asked, k=min(len(asked), draw.randint(0, 4)))
+    text = f"The answer leaves out {' '.join(missing)}." if missing else ""
+    text = text.replace("[", "(").replace("]", ")")
+    return f"Rating: [[{draw.randint(5, 9)}]] WIM: [[[{text}]]]".split()

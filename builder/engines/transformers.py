@@ -1,0 +1,168 @@
+"""The embedded engine: Hugging Face transformers in this process.
+
+With float64 (the default) a row does not depend on the batch it is in: padding and batch shape
+change logits by some 1e-13 only, while a flip of a sample needs a draw that close to an edge. In
+float32 and bfloat16 such flips happen now and then.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from builder import chat
+from builder.engines import Completion, Request, Sampling
+from builder.errors import EngineError
+from builder.params import Params
+from builder.policy import Policy, resolve_model
+from builder.statuses import Reason
+
+if TYPE_CHECKING:
+    import torch
+
+Prepared = tuple[int, Request, list[int]]
+
+
+class Engine:
+    """One base model in memory; adapters are switched on and off per request."""
+
+    def __init__(self, params: Params) -> None:
+        self.settings = params.engine.transformers
+        self.loaded: tuple[str, str | None] | None = None
+        self.model: Any = None
+        self.tokenizer: Any = None
+        self.adapters: dict[Policy, str] = {}
+
+    def generate(self, requests: Sequence[Request]) -> list[Completion]:
+        done: dict[int, Completion] = {}
+        for policy, sampling, batch in self._batches(requests, done):
+            self._switch_to(policy)
+            ids = [ids for _, _, ids in batch]
+            texts = self._generate(ids, [request.seed for _, request, _ in batch], sampling)
+            done.update({i: text for (i, _, _), text in zip(batch, texts, strict=True)})
+        return [done[i] for i in range(len(requests))]
+
+    def _batches(
+        self, requests: Sequence[Request], done: dict[int, Completion]
+    ) -> Iterator[tuple[Policy, Sampling, list[Prepared]]]:
+        """Requests of one policy and sampling, of similar length; too long ones go straight to ``done``."""
+        groups: dict[tuple[Policy, Sampling], list[Prepared]] = {}
+        for i, request in enumerate(requests):
+            self._load(request.policy)
+            ids = chat.encode(self.tokenizer, request.messages)
+            if len(ids) + request.sampling.max_tokens > self._context():
+                done[i] = Completion("", "length", 0, Reason.TOO_LONG)
+                continue
+            groups.setdefault((request.policy, request.sampling), []).append((i, request, ids))
+        for (policy, sampling), rows in groups.items():
+            rows.sort(key=lambda row: len(row[2]))
+            for start in range(0, len(rows), self.settings.batch_size):
+                yield policy, sampling, rows[start : start + self.settings.batch_size]
+
+    def _context(self) -> int:
+        return int(getattr(self.model.config, "max_position_embeddings", None) or 1 << 30)
+
+    def _load(self, policy: Policy) -> None:
+        if self.loaded == (policy.model, policy.revision):
+            return
+        if self.loaded is not None:
+            raise EngineError(f"one engine serves one base model: {self.loaded[0]}, not also {policy.model}")
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        name = resolve_model(policy.model)
+        options = {"revision": policy.revision, "trust_remote_code": self.settings.trust_remote_code}
+        try:
+            self.tokenizer = AutoTokenizer.from_pretrained(name, **options)
+            model = AutoModelForCausalLM.from_pretrained(
+                name, dtype=getattr(torch, self.settings.dtype), use_safetensors=True, **options
+            )
+        except (OSError, ValueError) as error:
+            raise EngineError(f"model {policy.model}: cannot be loaded: {str(error).splitlines()[0]}") from error
+        if self.tokenizer.chat_template is None:
+            raise EngineError(f"model {policy.model}: its tokenizer has no chat template")
+        self.model = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+        self.loaded = (policy.model, policy.revision)
+
+    def _switch_to(self, policy: Policy) -> None:
+        """Make the next generation the policy's: its adapter, or the base model without any."""
+        if policy.adapter is None:
+            if self.adapters:
+                self.model.disable_adapters()
+            return
+        if policy not in self.adapters:
+            name = f"adapter{len(self.adapters)}"
+            self.model.load_adapter(str(policy.adapter), adapter_name=name)
+            self.adapters[policy] = name
+        self.model.enable_adapters()
+        self.model.set_adapter(self.adapters[policy])
+
+    def _generate(self, prompts: list[list[int]], seeds: list[int], sampling: Sampling) -> list[Completion]:
+        import torch
+
+        padding = self.tokenizer.pad_token_id
+        padding = self.tokenizer.eos_token_id if padding is None else padding
+        longest = max(map(len, prompts))
+        ids = torch.tensor([[padding] * (longest - len(p)) + p for p in prompts], device=self.model.device)
+        mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=self.model.device)
+        with torch.inference_mode():
+            out = self.model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                max_new_tokens=sampling.max_tokens,
+                pad_token_id=padding,
+                **_how(sampling, seeds, longest, self.tokenizer),
+            )
+        return [self._completion(row[longest:].tolist(), sampling) for row in out]
+
+    def _completion(self, ids: list[int], sampling: Sampling) -> Completion:
+        ends = self.model.generation_config.eos_token_id
+        ends = set(ends if isinstance(ends, list) else [ends])
+        length = next((i for i, token in enumerate(ids) if token in ends), None)
+        finish = "length" if length is None else "stop"
+        tokens = ids[:length]
+        text = self.tokenizer.decode(tokens, skip_special_tokens=True)
+        for stop in sampling.stop:
+            if stop in text:
+                text, finish = text.split(stop)[0], "stop"
+        return Completion(text, finish, len(tokens))
+
+
+def _how(sampling: Sampling, seeds: list[int], longest: int, tokenizer: Any) -> dict[str, Any]:
+    """Arguments of ``generate``. Sampling is greedy over scores in which the draw is already made."""
+    # An explicit 1 keeps a model's own generation_config from adding a penalty or a cut of its own.
+    how: dict[str, Any] = {"do_sample": False, "repetition_penalty": 1.0, "num_beams": 1}
+    if sampling.contrastive is not None:
+        from builder.engines._contrastive import search
+
+        how |= {"custom_generate": search, "cs_alpha": sampling.contrastive.alpha, "cs_k": sampling.contrastive.k}
+    elif sampling.temperature > 0:
+        how["logits_processor"] = [_SeededDraw(sampling, seeds, longest)]
+    if sampling.stop:
+        how |= {"stop_strings": list(sampling.stop), "tokenizer": tokenizer}
+    return how
+
+
+class _SeededDraw:
+    """Leaves one token a row: the one at the row's own uniform number in the cumulative distribution."""
+
+    def __init__(self, sampling: Sampling, seeds: list[int], longest: int) -> None:
+        import torch
+
+        self.sampling, self.longest = sampling, longest
+        draws = [torch.Generator().manual_seed(seed) for seed in seeds]
+        shape = (sampling.max_tokens,)
+        self.uniform = torch.stack([torch.rand(shape, generator=draw, dtype=torch.float64) for draw in draws])
+
+    def __call__(self, input_ids: "torch.Tensor", scores: "torch.Tensor") -> "torch.Tensor":
+        import torch
+
+        probabilities = torch.softmax(scores.double() / self.sampling.temperature, -1)
+        ordered, tokens = probabilities.sort(dim=-1, descending=True, stable=True)
+        cumulative = ordered.cumsum(-1)
+        # Nucleus: the smallest head whose mass reaches top_p; the draw is scaled to its mass.
+        head = (cumulative < self.sampling.top_p - 1e-12).sum(-1, keepdim=True).clamp_max(ordered.shape[-1] - 1)
+        uniform = self.uniform[:, input_ids.shape[1] - self.longest].to(scores.device)[:, None]
+        place = torch.searchsorted(cumulative, uniform * cumulative.gather(-1, head), right=True)
+        chosen = tokens.gather(-1, torch.minimum(place, head))
+        return torch.full_like(scores, float("-inf")).scatter_(-1, chosen, 0.0)

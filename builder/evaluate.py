@@ -1,0 +1,72 @@
+"""evaluate: greedy completions of heldout.parquet, scored by the truth in ``reference``.
+
+The value of a completion is its coverage: the share of the reference's lines that it contains, case
+and white space aside. A reference of one line gives 0 or 1.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from builder import generate, ids, policy, tables
+from builder.engines import Request, Sampling
+from builder.errors import TableError
+from builder.params import Params
+from builder.policy import Policy
+
+RESAMPLES = 10_000
+
+
+def run(folder: Path, params: Params, policy_folder: Path | None = None) -> dict[str, Any]:
+    """Write evaluation.parquet and evaluation.json for RUN/policy, or the policy that is given."""
+    heldout = tables.read(tables.find(folder, "heldout"), "heldout").sort("prompt_id")
+    if heldout["reference"].null_count() or heldout.is_empty():
+        raise TableError(f"{tables.find(folder, 'heldout')}: every prompt needs a reference to be scored by")
+    own = folder / "policy"
+    by = policy.read(policy_folder or (own if own.is_dir() else None), params.model)
+    engine = generate.Lazy(params)
+    frame = evaluate(heldout, by, params, engine)
+    reference = evaluate(heldout, policy.base(params.model), params, engine)
+    result = summarise(frame["value"].to_numpy(), reference["value"].to_numpy(), params.seed)
+    settings = {"evaluate": vars(params.evaluate), "engine": params.engine.name}
+    about = tables.metadata("evaluate", settings, {"heldout": tables.find(folder, "heldout")}, policy=by.hash())
+    tables.write(tables.path(folder, "evaluation"), "evaluation", frame, about)
+    tables.write_json(folder / "evaluation.json", result)
+    return result
+
+
+def evaluate(heldout: pl.DataFrame, by: Policy, params: Params, engine: generate.Lazy) -> pl.DataFrame:
+    """The evaluation table, with the completion's ``text`` beside its value."""
+    sampling = Sampling(0.0, params.evaluate.max_tokens)
+    requests = [Request(tuple(messages), by, 0, sampling) for messages in heldout["messages"]]
+    names = [ids.completion_id(name, 0) for name in heldout["prompt_id"]]
+    done = generate.generate("evaluate", names, requests, params, "evaluate", engine)
+    texts = done["text"].to_pylist()
+    values = [coverage(text, reference) for text, reference in zip(texts, heldout["reference"], strict=True)]
+    return pl.DataFrame(
+        {"prompt_id": heldout["prompt_id"], "completion_id": names, "value": values, "text": texts},
+        schema_overrides={"value": pl.Float64},
+    )
+
+
+def coverage(text: str, reference: str) -> float:
+    """Share in [0, 1] of the reference's lines that ``text`` contains."""
+    plain = " ".join(text.casefold().split())
+    lines = [" ".join(line.casefold().split()) for line in reference.splitlines() if line.strip()]
+    return sum(line in plain for line in lines) / len(lines) if lines else 0.0
+
+
+def summarise(values: NDArray[np.float64], base: NDArray[np.float64], seed: int) -> dict[str, Any]:
+    """Means with 95% intervals by the percentile bootstrap over prompts; the difference is paired by prompt."""
+    draw = np.random.default_rng(seed).integers(0, len(values), (RESAMPLES, len(values)))
+    result: dict[str, Any] = {"n": len(values)}
+    for prefix, numbers in (("", values), ("base_", base), ("difference", values - base)):
+        low, high = np.quantile(numbers[draw].mean(axis=1), [0.025, 0.975])
+        names = ("difference", "difference_low", "difference_high")
+        if prefix != "difference":
+            names = (f"{prefix}mean", f"{prefix}low", f"{prefix}high")
+        result |= dict(zip(names, (float(numbers.mean()), float(low), float(high)), strict=True))
+    return result

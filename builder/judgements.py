@@ -1,0 +1,54 @@
+"""One row per completion and judge: what was said, as the ratings read it."""
+
+import polars as pl
+
+from builder.statuses import RatingStatus, Reason, WimStatus
+
+COMPLETIONS = ("completion_id", "prompt_id", "text")
+FEEDBACK = (
+    "completion_id",
+    "judge",
+    "attempt",
+    "rating",
+    "rating_status",
+    "wim",
+    "wim_status",
+    "reason",
+    "scale_min",
+    "scale_max",
+)
+
+
+def used(feedback: pl.DataFrame) -> pl.DataFrame:
+    """The attempt that counts, per completion and judge, sorted by both.
+
+    It is the first whose text is readable, with its number; else the first with a number, else the first.
+    """
+    if feedback["attempt"].max() in (0, None):
+        return feedback.sort("completion_id", "judge", maintain_order=True)
+    unreadable = pl.col("wim_status") == str(WimStatus.UNREADABLE)
+    numberless = pl.col("rating_status") != str(RatingStatus.OK)
+    ordered = feedback.sort("completion_id", "judge", unreadable, numberless, "attempt", maintain_order=True)
+    return ordered.unique(["completion_id", "judge"], keep="first", maintain_order=True)
+
+
+def collect(completions: pl.DataFrame, feedback: pl.DataFrame) -> pl.DataFrame:
+    """Completions joined with the judgements that count, by completion_id and judge.
+
+    The text of a judgement is in ``feedback`` ("" where nothing is missing), the completion's in
+    ``text``. A completion that nobody judged has one row, without a judge.
+    """
+    judged = used(feedback).rename({"wim": "feedback"}).drop("attempt")
+    joined = completions.select(COMPLETIONS).join(judged, on="completion_id", how="left", maintain_order="left_right")
+    unjudged = pl.col("judge").is_null()
+    return joined.with_columns(
+        pl.col("judge").fill_null(""),
+        pl.col("wim_status").fill_null(str(WimStatus.ABSENT)),
+        pl.col("rating_status").fill_null(str(RatingStatus.ABSENT)),
+        pl.when(unjudged).then(pl.lit(str(Reason.NOT_JUDGED))).otherwise("reason").alias("reason"),
+    ).sort("completion_id", "judge", maintain_order=True)
+
+
+def is_empty(text: pl.Expr) -> pl.Expr:
+    """An empty completion is white space only: it is accepted, and never ratable."""
+    return text.str.strip_chars().str.len_bytes() == 0

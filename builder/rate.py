@@ -1,0 +1,102 @@
+"""rate: feedback and vectors -> ratings.parquet."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from builder import judgements, plugins, tables
+from builder.params import Params
+from builder.ratings import Rating, Vectors, numerical, wim
+from builder.statuses import RatingStatus, Reason, WimStatus
+from builder.vectors import Block
+from builder.vectors import Vectors as StoredVectors
+
+BLOCK = 50_000
+
+
+@dataclass(frozen=True)
+class Made:
+    """Judgements, and how many of them the run's method can rate."""
+
+    judgements: int
+    ratable: int
+
+
+def run(folder: Path, params: Params) -> Made:
+    """Write ratings.parquet, block by block."""
+    completions = tables.read(tables.find(folder, "completions"), "completions", judgements.COMPLETIONS)
+    feedback = tables.read(tables.find(folder, "feedback"), "feedback", judgements.FEEDBACK)
+    frame = judgements.collect(completions, feedback)
+    del completions, feedback
+    inputs = {name: tables.find(folder, name) for name in ("completions", "feedback", "embeddings")}
+    settings = {"rating": vars(params.rating), "rate": vars(params.rate), "seed": params.seed}
+    about = tables.metadata("rate", settings, inputs)
+    stored = StoredVectors(inputs["embeddings"])
+    blocks = [rate(frame.slice(start, BLOCK), Block(stored), params) for start in range(0, max(len(frame), 1), BLOCK)]
+    stored.close()
+    rated = pl.concat(blocks)
+    tables.write(tables.path(folder, "ratings"), "ratings", rated, about)
+    return Made(len(rated), int(rated["ratable"].sum()))
+
+
+def rate(frame: pl.DataFrame, vectors: Vectors, params: Params) -> pl.DataFrame:
+    """The ratings table of some judgements (``judgements.collect``), in their order.
+
+    Columns beyond the schema hold the further ratings of ``rate.also``.
+    """
+    frame = frame.with_columns(_on_scale(params))
+    text = wim.Rating(params).rate(frame, vectors)
+    rated = frame.with_columns(
+        numerical.Rating(params).rate(frame, vectors).alias("R"),
+        text.alias("wim"),
+        (5 * (1 + text)).alias("wim_10"),
+        wim.missingness(text, vectors(wim.missing_text(frame))),
+        pl.col("text").str.len_chars().cast(pl.Int32).alias("length"),
+    )
+    method: Rating = plugins.load("ratings", params.rate.method).Rating(params)
+    rated = rated.with_columns(method.rate(frame, vectors).alias("reward"))
+    rated = rated.with_columns(_reason(method.uses).alias("reason"))
+    ratable = pl.col("reason").is_null()
+    rated = rated.with_columns(pl.when(ratable).then("reward").alias("reward"), ratable.alias("ratable"))
+    also = [plugins.load("ratings", name).Rating(params).rate(frame, vectors).alias(name) for name in _also(params)]
+    return rated.select(tables.SCHEMAS["ratings"].names).with_columns(also)
+
+
+def _also(params: Params) -> list[str]:
+    """Further ratings; those that have a column of their own need no other."""
+    return [name for name in params.rate.also if name not in ("wim", "numerical")]
+
+
+def _on_scale(params: Params) -> pl.Expr:
+    """The number, mapped linearly from the judge's own scale to the scale of the parameters."""
+    low, high = params.rating.scale
+    own_low, own_high = pl.col("scale_min").fill_null(low), pl.col("scale_max").fill_null(high)
+    same = (own_low == low) & (own_high == high)
+    mapped = low + (pl.col("rating") - own_low) * (high - low) / (own_high - own_low)
+    readable = pl.col("rating_status") == str(RatingStatus.OK)
+    return pl.when(readable).then(pl.when(same).then("rating").otherwise(mapped)).alias("rating")
+
+
+def _reason(uses: frozenset[str]) -> pl.Expr:
+    """Why a judgement is not ratable under a method that reads ``uses``; null if it is."""
+    cases = [
+        (judgements.is_empty(pl.col("text")), pl.lit(str(Reason.EMPTY_COMPLETION))),
+        (pl.col("judge") == "", pl.lit(str(Reason.NOT_JUDGED))),
+    ]
+    if "text" in uses:
+        cases += [
+            (pl.col("wim_status") == str(WimStatus.ABSENT), pl.lit(str(Reason.NOT_JUDGED))),
+            (pl.col("wim_status") == str(WimStatus.UNREADABLE), _said("reason", Reason.NO_BRACKETS)),
+        ]
+    if "number" in uses:
+        cases += [
+            (pl.col("rating_status") == str(RatingStatus.ABSENT), pl.lit(str(Reason.NO_RATING))),
+            (pl.col("rating_status") != str(RatingStatus.OK), _said("reason", Reason.NOT_A_NUMBER)),
+        ]
+    cases.append((pl.col("reward").is_null(), pl.lit(str(Reason.ZERO_VECTOR))))
+    return pl.coalesce([pl.when(found).then(reason) for found, reason in cases])
+
+
+def _said(column: str, otherwise: Reason) -> pl.Expr:
+    return pl.col(column).fill_null(str(otherwise))

@@ -1,0 +1,57 @@
+"""Statistics as a table on the screen."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+COLUMNS = {
+    "judged_pairs": ("judged pairs", "{:,}"),
+    "ties": ("ties", "{:,}"),
+    "tie_rate": ("tie rate", "{:.2%}"),
+    "average_delta": ("avg delta", "{:.3f}"),
+    "normalised_delta": ("normalised", "{:.4f}"),
+    "effect_delta": ("effect", "{:.3f}"),
+    "mean": ("mean", "{:.3f}"),
+    "std": ("std", "{:.3f}"),
+    "skewness": ("skew", "{:+.2f}"),
+}
+
+
+def table(stats: Mapping[str, Any]) -> str:
+    """Tie statistics by run and method, then the accounting of each run."""
+    header = ["run", "method", *(title for title, _ in COLUMNS.values())]
+    rows = [
+        [run if i == 0 else "", method, *(_cell(entry[name], form) for name, (_, form) in COLUMNS.items())]
+        for run, summary in stats.items()
+        for i, (method, entry) in enumerate(summary["methods"].items())
+    ]
+    accounts = [f"{run}: {account(summary)}" for run, summary in stats.items()]
+    return "\n".join([*aligned([header, *rows]), "", *accounts])
+
+
+def account(summary: Mapping[str, Any]) -> str:
+    """The way from prompts to pairs, in one line."""
+    prompts, said, completions = summary["prompts"], summary["judgements"], summary["completions"]
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in said["reasons"].items())
+    return (
+        f"{prompts['total']:,} prompts = {prompts['paired']:,} paired + {prompts['tied']:,} tied + "
+        f"{prompts['too_few']:,} too few; {completions['total']:,} completions; {said['total']:,} judgements = "
+        f"{said['missing']:,} missing + {said['nothing']:,} nothing + {said['unreadable']:,} unreadable + "
+        f"{said['absent']:,} absent; {said['ratable']:,} ratable"
+        + (f" (not: {reasons})" if reasons else "")
+        + f"; {summary['pairs']:,} pairs"
+    )
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells as lines; the first two columns to the left, numbers to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  ".join(
+            c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _cell(value: float | None, form: str) -> str:
+    return "-" if value is None else form.format(value)

@@ -1,0 +1,242 @@
+"""The schemas of the tables, and their reading and writing.
+
+A table is written under a temporary name, synced and renamed: whoever sees the file sees all of it.
+The same inputs give the same bytes: no time, host or path is stored.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from builder import __version__
+from builder.errors import TableError
+from builder.ids import canonical_json, file_sha256
+
+ROW_GROUP = 65_536
+MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+
+
+def _schema(required: Mapping[str, pa.DataType], optional: Mapping[str, pa.DataType] | None = None) -> pa.Schema:
+    fields = [pa.field(name, kind, nullable=False) for name, kind in required.items()]
+    return pa.schema(fields + [pa.field(name, kind) for name, kind in (optional or {}).items()])
+
+
+def _ordered(order: str, schema: pa.Schema) -> pa.Schema:
+    return pa.schema([schema.field(name) for name in order.split()])
+
+
+_TEXT, _NUMBER = pa.string(), pa.float64()
+
+SCHEMAS: dict[str, pa.Schema] = {
+    "prompts": _schema({"prompt_id": _TEXT, "messages": MESSAGES, "source": _TEXT}, {"reference": _TEXT}),
+    "completions": _ordered(
+        "completion_id prompt_id index text finish_reason tokens policy",
+        _schema(
+            {"completion_id": _TEXT, "prompt_id": _TEXT, "index": pa.int16(), "text": _TEXT}
+            | {"finish_reason": _TEXT, "policy": _TEXT},
+            {"tokens": pa.int32()},
+        ),
+    ),
+    "feedback": _ordered(
+        "completion_id judge attempt raw rating rating_status wim wim_status reason scale_min scale_max",
+        _schema(
+            {"completion_id": _TEXT, "judge": _TEXT, "attempt": pa.int16()}
+            | {"rating_status": _TEXT, "wim_status": _TEXT},
+            {"raw": _TEXT, "rating": _NUMBER, "wim": _TEXT, "reason": _TEXT}
+            | {"scale_min": _NUMBER, "scale_max": _NUMBER},
+        ),
+    ),
+    "ratings": _ordered(
+        "completion_id prompt_id judge rating R wim wim_10 missingness length reward ratable reason",
+        _schema(
+            {"completion_id": _TEXT, "prompt_id": _TEXT, "judge": _TEXT}
+            | {"length": pa.int32(), "ratable": pa.bool_()},
+            dict.fromkeys(("rating", "R", "wim", "wim_10", "missingness", "reward"), _NUMBER) | {"reason": _TEXT},
+        ),
+    ),
+    "pairs": _ordered(
+        "pair_id prompt_id prompt chosen rejected score_chosen score_rejected delta chosen_id rejected_id "
+        "chosen_rating rejected_rating chosen_wim rejected_wim chosen_feedback rejected_feedback "
+        "chosen_status rejected_status judge method round arm",
+        _schema(
+            {"pair_id": _TEXT, "prompt_id": _TEXT, "prompt": MESSAGES, "chosen": MESSAGES, "rejected": MESSAGES}
+            | dict.fromkeys(("score_chosen", "score_rejected", "delta"), _NUMBER)
+            | dict.fromkeys(("chosen_id", "rejected_id", "chosen_status", "rejected_status"), _TEXT)
+            | {"judge": _TEXT, "method": _TEXT, "round": pa.int32(), "arm": _TEXT},
+            dict.fromkeys(("chosen_rating", "rejected_rating", "chosen_wim", "rejected_wim"), _NUMBER)
+            | {"chosen_feedback": _TEXT, "rejected_feedback": _TEXT},
+        ),
+    ),
+    "evaluation": _schema({"prompt_id": _TEXT, "completion_id": _TEXT, "value": _NUMBER}),
+    "training": _schema({"step": pa.int32(), "name": _TEXT, "value": _NUMBER}),
+}
+SCHEMAS["heldout"] = SCHEMAS["prompts"]
+
+
+def embeddings_schema(dimensions: int) -> pa.Schema:
+    """The embeddings table for vectors of ``dimensions`` float32 numbers."""
+    return _schema(
+        {"text_id": _TEXT, "embedding": pa.list_(pa.float32(), dimensions)}
+        | {"tokens": pa.int32(), "truncated": pa.bool_()}
+    )
+
+
+def metadata(stage: str, params: Mapping[str, Any], inputs: Mapping[str, Path], **facts: Any) -> dict[str, Any]:
+    """What a table says of its making: stage, parameters, input fingerprints, versions, further facts.
+
+    ``inputs`` are paths of tables, recorded by the SHA-256 of their bytes under the name given.
+    """
+    fingerprints = {name: file_sha256(path)[:32] for name, path in inputs.items()}
+    return {
+        "stage": stage,
+        "params": dict(params),
+        "inputs": fingerprints,
+        "versions": {"pyarrow": pa.__version__, "polars": pl.__version__},
+        "created_by": f"what-is-missing {__version__}",
+        **facts,
+    }
+
+
+def path(run: Path, name: str) -> Path:
+    """Where the table is in a run folder."""
+    return run / f"{name}.parquet"
+
+
+def find(run: Path, name: str) -> Path:
+    """The table in the run folder or, for prompts and heldout, in the nearest parent that has it."""
+    folders = [run]
+    if name in ("prompts", "heldout"):
+        folders += list(run.absolute().parents)
+    for folder in folders:
+        if path(folder, name).is_file():
+            return path(folder, name)
+    stage = {"completions": "complete", "feedback": "judge", "embeddings": "embed", "ratings": "rate", "pairs": "pair"}
+    command = stage.get(name, "prompts" if name == "heldout" else name)
+    raise TableError(f"{path(run, name)} does not exist: run `wim {command} {run}` first, or `wim ingest`")
+
+
+def open_parquet(file: Path, buffer_size: int = 0) -> pq.ParquetFile:
+    """The file, opened. Raises TableError if it is no complete Parquet file."""
+    try:
+        return pq.ParquetFile(file, buffer_size=buffer_size)
+    except (pa.ArrowException, OSError) as error:
+        raise TableError(f"{file}: not a complete Parquet file: {_first_line(error)}") from error
+
+
+def read(file: Path, name: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    """Columns of a table, in the types of its schema; columns that may be null may also be absent.
+
+    Further columns are left out unless they are named in ``columns``. Raises TableError naming file and column.
+    """
+    schema = SCHEMAS[name]
+    parquet = open_parquet(file)
+    wanted = list(columns or schema.names)
+    present = set(parquet.schema_arrow.names)
+    for column in wanted:
+        if column not in present and (column not in schema.names or not schema.field(column).nullable):
+            raise TableError(f"{file}: has no column {column!r}; a {name} table has {', '.join(schema.names)}")
+    try:
+        table = parquet.read(columns=[column for column in wanted if column in present])
+    except (pa.ArrowException, OSError) as error:
+        raise TableError(f"{file}: damaged: {_first_line(error)}") from error
+    columns_read = [_column(table, column, schema, file) for column in wanted]
+    frame = pl.from_arrow(pa.table(columns_read, names=wanted))
+    assert isinstance(frame, pl.DataFrame)
+    return frame
+
+
+def _column(table: pa.Table, name: str, schema: pa.Schema, file: Path) -> pa.ChunkedArray:
+    if name not in schema.names:
+        return table[name]
+    field = schema.field(name)
+    if name not in table.column_names:
+        return pa.chunked_array([pa.nulls(table.num_rows, field.type)])
+    try:
+        column = table[name].cast(field.type)
+    except pa.ArrowException as error:
+        raise TableError(f"{file}: column {name!r} is {table[name].type}, not {field.type}") from error
+    if not field.nullable and column.null_count:
+        raise TableError(f"{file}: column {name!r} holds {column.null_count} nulls")
+    return column
+
+
+def write(file: Path, name: str, frame: pl.DataFrame, about: Mapping[str, Any]) -> None:
+    """Write a table of the schema ``name``; columns beyond the schema are kept behind it."""
+    schema = SCHEMAS[name]
+    table = frame.to_arrow()
+    extra = [_small(table.schema.field(column)) for column in table.column_names if column not in schema.names]
+    schema = pa.schema([*schema, *extra])
+    with writer(file, schema, about) as out:
+        out.write_table(table.select(schema.names).cast(schema), row_group_size=ROW_GROUP)
+
+
+def _small(field: pa.Field) -> pa.Field:
+    return field.with_type(pa.string()) if pa.types.is_large_string(field.type) else field
+
+
+@contextlib.contextmanager
+def writer(file: Path, schema: pa.Schema, about: Mapping[str, Any]) -> Iterator[pq.ParquetWriter]:
+    """A Parquet writer whose file appears, whole and synced, when the block ends without an error."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    schema = schema.with_metadata({"wim": canonical_json(about)})
+    vectors = [f.name for f in schema if pa.types.is_fixed_size_list(f.type)]
+    try:
+        with pq.ParquetWriter(
+            temporary,
+            schema,
+            compression="zstd",
+            use_dictionary=[f.name for f in schema if pa.types.is_string(f.type)] or False,
+            use_byte_stream_split=[f"{name}.list.element" for name in vectors] or False,
+        ) as out:
+            yield out
+        publish_file(temporary, file)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def publish_file(temporary: Path, file: Path) -> None:
+    """Sync ``temporary`` to the disk and rename it to ``file``."""
+    with temporary.open("rb") as written:
+        os.fsync(written.fileno())
+    os.replace(temporary, file)
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a text file as tables are written: all of it or nothing."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        publish_file(temporary, file)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(file: Path, value: Any) -> None:
+    """Indented JSON with a final newline; NaN is refused."""
+    write_text(file, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(file: Path) -> Any:
+    """A JSON file. Raises TableError if it is missing or not JSON."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TableError(f"{file}: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

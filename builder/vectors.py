@@ -1,0 +1,117 @@
+"""Embeddings by text: looked up in embeddings.parquet, in bounded memory."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from builder import tables
+from builder.errors import TableError
+
+IN_MEMORY = 256 << 20
+_BATCH = 16_384
+
+Floats = NDArray[np.float32]
+
+
+class Vectors:
+    """The vectors of one table. Beyond ``IN_MEMORY`` bytes they lie in an unlinked file beside it."""
+
+    def __init__(self, file: Path) -> None:
+        # Without a buffer size a row group's column is read at once, which may be gigabytes.
+        self.parquet = tables.open_parquet(file, buffer_size=1 << 20)
+        schema = self.parquet.schema_arrow
+        kind = schema.field("embedding").type if "embedding" in schema.names else None
+        if kind is None or not pa.types.is_fixed_size_list(kind) or kind.value_type != pa.float32():
+            raise TableError(f"{file}: column 'embedding' must be a fixed_size_list<float32>, is {kind}")
+        self.file, self.dimensions = file, int(kind.list_size)
+        self.keys, self.order = self._index()
+        self.memory: Floats | None = None
+        self.spill: int | None = None
+        if len(self.order) * self.row_bytes <= IN_MEMORY:
+            self.memory = np.concatenate([np.empty((0, self.dimensions), np.float32), *self._batches()])
+        else:
+            self._spill()
+
+    @property
+    def row_bytes(self) -> int:
+        return self.dimensions * 4
+
+    def __call__(self, texts: pl.Series) -> Floats:
+        """Vectors [len(texts), dimensions]; NaN for a null. Raises TableError for a text without one."""
+        found = np.full((len(texts), self.dimensions), np.nan, np.float32)
+        present = texts.is_not_null().to_numpy()
+        keys = _keys(texts.drop_nulls().to_list())
+        place = np.searchsorted(self.keys, keys)
+        known = (place < len(self.keys)) & (self.keys[np.minimum(place, len(self.keys) - 1)] == keys)
+        if not known.all():
+            text = texts.drop_nulls()[int(np.argmin(known))]
+            raise TableError(f"{self.file}: no vector for {text[:60]!r}: run `wim embed {self.file.parent}` again")
+        found[present] = self._take(self.order[place])
+        return found
+
+    def _index(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+        """64 bits of each text_id, sorted, and the row that each stands in."""
+        ids = pl.Series(self.parquet.read(columns=["text_id"])["text_id"])
+        keys = np.frombuffer(b"".join(ids.str.head(16).str.decode("hex").to_list()), ">u8").astype(np.uint64)
+        order = np.argsort(keys, kind="stable")
+        keys = keys[order]
+        if (keys[1:] == keys[:-1]).any():
+            raise TableError(f"{self.file}: a text_id stands in two rows")
+        return keys, order
+
+    def _batches(self) -> Iterator[Floats]:
+        for batch in self.parquet.iter_batches(_BATCH, columns=["embedding"]):
+            column = batch.column(0)
+            yield column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), self.dimensions)
+
+    def _spill(self) -> None:
+        with tempfile.NamedTemporaryFile(dir=self.file.parent, prefix=".vectors") as out:
+            for batch in self._batches():
+                out.write(batch.tobytes())
+            out.flush()
+            self.spill = os.dup(out.fileno())
+
+    def _take(self, rows: NDArray[np.int64]) -> Floats:
+        if self.memory is not None:
+            return self.memory[rows]
+        assert self.spill is not None
+        found = np.empty((len(rows), self.dimensions), np.float32)
+        ordered = np.argsort(rows, kind="stable")
+        for run in np.split(ordered, np.flatnonzero(np.diff(rows[ordered]) > 1) + 1):
+            if len(run):
+                first, last = int(rows[run[0]]), int(rows[run[-1]])
+                raw = os.pread(self.spill, (last - first + 1) * self.row_bytes, first * self.row_bytes)
+                found[run] = np.frombuffer(raw, np.float32).reshape(-1, self.dimensions)[rows[run] - first]
+        return found
+
+    def close(self) -> None:
+        if self.spill is not None:
+            os.close(self.spill)
+            self.spill = None
+
+
+class Block:
+    """The vectors of one block of judgements: each column of texts is looked up once."""
+
+    def __init__(self, vectors: Vectors) -> None:
+        self.vectors = vectors
+        self.found: dict[bytes, Floats] = {}
+
+    def __call__(self, texts: pl.Series) -> Floats:
+        """As ``Vectors``."""
+        content = texts.hash().to_numpy().tobytes()
+        if content not in self.found:
+            self.found[content] = self.vectors(texts)
+        return self.found[content]
+
+
+def _keys(texts: Sequence[str]) -> NDArray[np.uint64]:
+    digests = b"".join(hashlib.sha256(text.encode()).digest()[:8] for text in texts)
+    return np.frombuffer(digests, ">u8").astype(np.uint64)
