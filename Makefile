@@ -1,14 +1,59 @@
 # `make demo` and `make test` are the two commands of the README; the others serve them.
 PYTHON ?= python3
 VENV   ?= .venv
-UV     := $(VENV)/bin/uv
-# uv does not read pip's configuration: hand its find-links on, so that a CPU wheel of torch is found where pip finds it.
-LINKS   = UV_FIND_LINKS="$${UV_FIND_LINKS:-$$($(VENV)/bin/python -m pip config get global.find-links 2>/dev/null || echo $$PIP_FIND_LINKS)}"
-INSTALL = $(LINKS) $(UV) pip install -q --compile-bytecode --python $(VENV)/bin/python
-LOCK    = $(LINKS) $(UV) pip compile -q --no-header --no-annotate --python-version 3.11 --python-platform x86_64-manylinux_2_28
+BIN    := $(VENV)/bin
+# uv does not read pip's configuration: its find-links are handed on, so that a CPU wheel of torch is found where pip
+# finds it. Without one the same lock gives the CUDA build.
+LINKS   = UV_FIND_LINKS="$${UV_FIND_LINKS:-$$($(BIN)/python -m pip config get global.find-links 2>/dev/null || echo $$PIP_FIND_LINKS)}"
+INSTALL = $(LINKS) $(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python --excludes excludes.txt
+COMPILE = $(LINKS) $(BIN)/uv pip compile -q --no-header --no-annotate --python-version 3.11 --python-platform x86_64-manylinux_2_28
+RUNS    = $(wildcard runs/*/[0-9]*)
+export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: setup setup-vllm setup-dev demo test check tests fresh-demo lock
+.PHONY: help setup setup-dev setup-vllm demo result test check tests fresh-demo lock
 
-setup: $(VENV)/base.done
-setup-dev: $(VENV)/dev.done
-setup-vllm: $(VENV)/vllm.done
+help:
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  -/'
+
+setup: $(VENV)/base.done ## install what the demo needs, in .venv
+setup-dev: $(VENV)/dev.done ## and what the tests need
+setup-vllm: $(VENV)/vllm.done ## and the CPU build of vLLM
+
+$(BIN)/uv:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q uv
+
+$(VENV)/%.done: $(BIN)/uv %.lock pyproject.toml
+	$(INSTALL) -r $*.lock
+	$(INSTALL) --no-deps -e .
+	@touch $@
+
+demo: setup ## run the pipeline on the embedded default and show what came out
+	dvc repro -q
+	@$(MAKE) --no-print-directory result
+
+result: ## the result table, and where the files are
+	@wim stats $(RUNS)
+	@echo
+	@wim report $(RUNS) -o runs/report.html
+	@echo "pairs: runs/ARM/ROUND/dataset   policies: runs/ARM/ROUND/policy   report: runs/report.html"
+
+test: setup-dev check tests fresh-demo ## everything that CI runs
+
+check: setup-dev ## format, lint, types
+	ruff format --check .
+	ruff check .
+	mypy
+
+tests: setup-dev ## the tests, with the coverage of builder/
+	pytest --cov --cov-report=term --cov-fail-under=90
+
+fresh-demo: ## the demo in a fresh clone with a new virtual environment, timed
+	.ci/fresh-demo
+
+lock: $(BIN)/uv ## the lock files: vllm first, the others inside it
+	$(COMPILE) --excludes excludes.txt vllm.in -o vllm.lock
+	$(COMPILE) --excludes excludes.txt -c vllm.lock base.in -o base.lock
+	$(COMPILE) --excludes excludes.txt -c vllm.lock dev.in -o dev.lock
+	$(subst $(LINKS),,$(COMPILE)) gpu.in -o gpu.lock
+	sed -i 's/^\(torch==[0-9.]*\)+cpu$$/\1/' base.lock dev.lock vllm.lock

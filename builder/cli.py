@@ -124,8 +124,11 @@ def _build(arguments: Namespace) -> Any:
 
 
 def _stats(arguments: Namespace) -> Any:
-    arguments.text = lambda stats: _call("builder.screen:table", stats)
-    return {str(run): _call("builder.tables:read_json", run / "stats.json") for run in arguments.runs}
+    read = {str(run): _call("builder.tables:read_json", run / "stats.json") for run in arguments.runs}
+    files = {run: Path(run) / "evaluation.json" for run in read}
+    evaluated = {run: _call("builder.tables:read_json", file) for run, file in files.items() if file.is_file()}
+    arguments.text = lambda stats: _call("builder.screen:page", stats, evaluated)
+    return read
 
 
 def _explain(arguments: Namespace) -> Any:

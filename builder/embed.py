@@ -15,7 +15,7 @@ from builder.ids import sha256, text_id
 from builder.params import Embed, Params
 from builder.policy import model_identity
 
-PART = 2048
+PART = 512
 
 
 @dataclass(frozen=True)

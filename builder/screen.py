@@ -16,6 +16,19 @@ COLUMNS = {
 }
 
 
+def page(stats: Mapping[str, Any], evaluated: Mapping[str, Any]) -> str:
+    """The table of ``stats`` and, for runs whose policy was evaluated, what it covers of the truth."""
+    if not evaluated:
+        return table(stats)
+    rows = [["run", "", "coverage", "base", "difference", "95% interval", "n"]]
+    for run, e in evaluated.items():
+        interval = f"[{e['difference_low']:+.4f}, {e['difference_high']:+.4f}]"
+        rows.append(
+            [run, "", f"{e['mean']:.4f}", f"{e['base_mean']:.4f}", f"{e['difference']:+.4f}", interval, str(e["n"])]
+        )
+    return "\n".join([table(stats), "", *aligned(rows)])
+
+
 def table(stats: Mapping[str, Any]) -> str:
     """Tie statistics by run and method, then the accounting of each run."""
     header = ["run", "method", *(title for title, _ in COLUMNS.values())]
