@@ -1,0 +1,147 @@
+"""complete, judge and evaluate through the echo engine, which ships with the product."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from builder import evaluate, params, tables
+from builder.engines import Completion, Request, echo
+
+Wim = Callable[..., int]
+ECHO = ("--set", "engine.name=echo", "--set", "embed.model=minilm")
+PROMPTS = [
+    {"prompt": f"Tell me about thing number {i} in some more words please", "reference": f"thing\nnumber {i}"}
+    for i in range(6)
+]
+
+
+@pytest.fixture
+def run(wim: Wim, write_jsonl: Any) -> Path:
+    write_jsonl(PROMPTS[:4], "prompts.jsonl")
+    write_jsonl(PROMPTS[4:], "heldout.jsonl")
+    sources = ("--set", "prompts.source=prompts.jsonl", "--set", "prompts.heldout=heldout.jsonl")
+    assert wim("prompts", "runs", *sources) == 0
+    return Path("runs/a/0")
+
+
+def test_every_prompt_gets_its_completions_and_each_row_says_where_it_comes_from(wim: Wim, run: Path) -> None:
+    assert wim("complete", run, *ECHO, "--set", "complete.n=3") == 0
+    frame = tables.read(run / "completions.parquet", "completions")
+    prompts = tables.read(Path("runs/prompts.parquet"), "prompts")
+    assert frame["completion_id"].to_list() == [f"{p}-{i:02d}" for p in prompts["prompt_id"] for i in range(3)]
+    assert frame["text"].n_unique() > 6
+    assert frame["policy"].n_unique() == 1
+    assert set(frame["finish_reason"]) == {"stop"}
+
+
+def test_rows_that_are_done_are_not_done_again(wim: Wim, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    generate = echo.Engine.generate
+
+    def counted(self: echo.Engine, requests: Any) -> list[Completion]:
+        asked.append(len(requests))
+        return generate(self, requests)
+
+    monkeypatch.setattr(echo.Engine, "generate", counted)
+    wim("complete", run, *ECHO)
+    first = (run / "completions.parquet").read_bytes()
+    wim("complete", run, *ECHO)
+    wim("complete", "runs/b/0", *ECHO)
+    assert asked == [16]
+    assert (run / "completions.parquet").read_bytes() == Path("runs/b/0/completions.parquet").read_bytes() == first
+    wim("complete", run, *ECHO, "--set", "complete.n=5")
+    assert asked == [16, 4]
+    wim("complete", run, *ECHO, "--set", "complete.temperature=0.5")
+    assert asked == [16, 4, 16]
+
+
+class Stubborn:
+    """An engine whose answers are unreadable at the first attempts; the real ones cannot be made to be."""
+
+    attempts: list[Request] = []
+
+    def __init__(self, settings: params.Params) -> None:
+        del settings
+
+    def generate(self, requests: Any) -> list[Completion]:
+        self.attempts.extend(requests)
+        return [
+            Completion("Rating: [[7]] WIM: [[[no dates]]]" if r.sampling.temperature else "no format at all", "stop", 4)
+            for r in requests
+        ]
+
+
+def test_unreadable_answers_are_asked_for_again_and_every_attempt_is_kept(
+    wim: Wim, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wim("complete", run, *ECHO)
+    monkeypatch.setattr(echo, "Engine", Stubborn)
+    assert wim("judge", run, *ECHO, "--set", "judge.attempts=3") == 0
+    frame = tables.read(run / "feedback.parquet", "feedback")
+    assert frame["attempt"].to_list() == [0, 1] * 16
+    assert frame["wim_status"].to_list() == ["unreadable", "missing"] * 16
+    assert frame["reason"][0] == "no_brackets"
+    assert frame["raw"][0] == "no format at all"
+    first, second = Stubborn.attempts[0], Stubborn.attempts[16]
+    assert (first.sampling.temperature, second.sampling.temperature) == (0.0, 0.7)
+    assert first.seed != second.seed
+
+
+def test_an_empty_completion_is_not_sent_to_the_judge(wim: Wim, run: Path) -> None:
+    wim("complete", run, *ECHO)
+    frame = tables.read(run / "completions.parquet", "completions")
+    frame = frame.with_columns(text=pl.when(pl.col("index") == 0).then(pl.lit("")).otherwise("text"))
+    tables.write(run / "completions.parquet", "completions", frame, {})
+    assert wim("judge", run, *ECHO) == 0
+    empty = tables.read(run / "feedback.parquet", "feedback").filter(pl.col("completion_id").str.ends_with("-00"))
+    assert set(empty["reason"]) == {"empty_completion"}
+    assert empty["raw"].null_count() == len(empty) == 4
+
+
+def test_the_whole_pipeline_runs_through_echo(wim: Wim, run: Path) -> None:
+    for stage in ("complete", "judge", "embed", "rate", "pair"):
+        assert wim(stage, run, *ECHO, "--arm", "a", "--round", "0") == 0
+    stats = json.loads((run / "stats.json").read_text())
+    assert stats["judgements"]["total"] == 16
+    assert stats["pairs"] >= 1
+
+
+def test_evaluate_scores_greedy_completions_against_the_base(wim: Wim, run: Path) -> None:
+    assert wim("evaluate", run, *ECHO) == 0
+    result = json.loads((run / "evaluation.json").read_text())
+    assert (result["mean"], result["difference"], result["n"]) == (1.0, 0.0, 2)  # echo repeats the whole prompt
+    assert len(tables.read(run / "evaluation.parquet", "evaluation")) == 2
+
+
+def test_coverage_is_the_share_of_the_references_lines() -> None:
+    reference = "is  red\nLives in water\n\nhas six legs"
+    assert evaluate.coverage("It IS red. It lives\nin water.", reference) == pytest.approx(2 / 3)
+    assert evaluate.coverage("", reference) == 0.0
+
+
+def test_the_difference_is_paired_by_prompt() -> None:
+    base = pl.Series(range(50)).to_numpy().astype(float)
+    result = evaluate.summarise(base + 0.5, base, seed=1)
+    assert result["difference_low"] == pytest.approx(0.5) == result["difference_high"]
+    assert result["low"] < result["mean"] < result["high"]
+
+
+def test_an_engine_says_what_it_cannot_do(wim: Wim, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wim("complete", run, *ECHO)
+    assert wim("judge", run, *ECHO, "--set", "judge.contrastive={}") == 1
+    assert "contrastive" in capsys.readouterr().err
+    assert wim("judge", run, *ECHO, "--set", "judge.structured=true") == 1
+    assert "structured" in capsys.readouterr().err
+    assert wim("complete", run, "--set", "engine.name=ecko") == 1
+    assert "echo" in capsys.readouterr().err
+
+
+def test_a_missing_table_is_named_with_the_command_that_makes_it(wim: Wim, capsys: pytest.CaptureFixture[str]) -> None:
+    assert wim("judge", "nowhere") == 1
+    assert "wim prompts nowhere" in capsys.readouterr().err
+    assert wim("explain", "nowhere") == 1
+    assert "wim pair nowhere" in capsys.readouterr().err

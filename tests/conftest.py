@@ -1,0 +1,43 @@
+"""What the tests share: `wim` in this process, and a small imported run."""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+from builder import cli
+
+Wim = Callable[..., int]
+
+
+@pytest.fixture
+def wim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wim:
+    """Runs `wim ARGUMENTS` in ``tmp_path`` and gives its exit code."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: object) -> int:
+        try:
+            cli.main([str(argument) for argument in arguments])
+        except SystemExit as stop:
+            return int(stop.code or 0)
+        return 0
+
+    return call
+
+
+@pytest.fixture
+def write_jsonl(tmp_path: Path) -> Callable[[Iterable[Mapping[str, Any]]], Path]:
+    """Writes records to a JSONL file."""
+
+    def write(records: Iterable[Mapping[str, Any]], name: str = "records.jsonl") -> Path:
+        file = tmp_path / name
+        file.write_text("".join(json.dumps(record) + "\n" for record in records))
+        return file
+
+    return write
