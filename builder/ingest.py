@@ -4,34 +4,42 @@ One record is one judgement. Bad records are reported, counted and kept in rejec
 that cannot be read is no bad record, since the text still counts.
 """
 
+import difflib
+import functools
 import json
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from builder import ids, plugins, records, tables
 from builder.chat import Message
-from builder.errors import InputError
+from builder.errors import InputError, UsageError
 from builder.judges import Judge, Reading
 from builder.params import Params
-from builder.records import Bad, FieldError, Record
+from builder.records import Bad, FieldError, Record, Rejected
 from builder.statuses import RatingStatus, Reason, WimStatus
 
 FIELDS = frozenset(
     {"prompt", "prompt_id", "completion", "completion_id", "feedback", "rating", "rating_min", "rating_max"}
     | {"raw", "judge", "sample", "reference", "source", "model"}
 )
-SHOWN = 10
+KEPT_ONCE = ("reference", "source", "model")
+"""Held once per prompt or completion; a record that says something else keeps it in ``extra``."""
+
 IMPORTED = "imported"
+MOST = 32_768
+"""Completions of one prompt: ``index`` is int16."""
 
 
 @dataclass
 class Accounting:
-    """What became of the records: records = judgements + duplicates + rejected."""
+    """What became of the records: records = judgements + duplicates + rejected.
+
+    ``prompt_conflicts`` counts prompt ids that came with more than one prompt.
+    """
 
     records: int = 0
     judgements: int = 0
@@ -42,113 +50,123 @@ class Accounting:
     completions: int = 0
 
 
-@dataclass(frozen=True)
-class _Judgement:
-    """A usable record, read and checked."""
+class _Said(NamedTuple):
+    """A judgement as its record gives it: equal ones are duplicates."""
 
-    record: Record
-    group: str | None
-    messages: list[Message] | None
-    completion: str
-    completion_id: str | None
     judge: str
-    reading: Reading
     raw: str | None
-    scale: tuple[float | None, float | None]
-    said: tuple[Any, ...]
+    reading: Reading
+    unread: str | None
+    scale_min: float | None
+    scale_max: float | None
+
+
+@dataclass(slots=True)
+class _Prompt:
+    """``given``: the prompt_id of its records or, without one, ``content``, the hash of its messages."""
+
+    given: str
+    content: str | None
+    messages: list[Message]
+    source: str | None = None
+    reference: str | None = None
+    completions: "list[_Completion]" = field(default_factory=list)
+    by_text: "dict[str, _Completion]" = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Completion:
+    """``said``: its judgements, each with the JSON of the fields that no table has."""
+
+    prompt: _Prompt
+    text: str
+    own_id: str | None
+    model: str | None
+    said: dict[_Said, dict[str, str]] = field(default_factory=dict)
 
 
 @dataclass
-class _Tables:
-    """Rows in the making, by id."""
+class Import:
+    """All that was read, by prompt_id and messages; ``owned``: the completions that brought their id."""
 
-    prompts: dict[str, dict[str, Any]] = field(default_factory=dict)
-    completions: dict[str, dict[str, Any]] = field(default_factory=dict)
-    feedback: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
-    by_text: dict[tuple[str, str], str] = field(default_factory=dict)
+    prompts: dict[tuple[str, str | None], _Prompt] = field(default_factory=dict)
+    owned: dict[str, _Completion] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
-    said: dict[tuple[str, str], set[tuple[Any, ...]]] = field(default_factory=dict)
-    extra: dict[str, list[tuple[str, Mapping[str, Any]]]] = field(default_factory=dict)
+    records: int = 0
+    duplicates: int = 0
 
 
 def run(
     files: Sequence[Path], folder: Path, params: Params, columns: Mapping[str, str] | None = None, strict: bool = False
 ) -> Accounting:
-    """Write the three tables and ingest.json.
+    """Write the three tables, ingest.json and, if records are bad, rejected.jsonl.
 
-    Raises InputError if no record is usable, or if ``strict`` and one is bad.
+    ``columns`` (ours: theirs) renames the fields of the records. Raises InputError if a file cannot be
+    read to its end, if no record is usable, or if ``strict`` and one is bad.
     """
-    judge: Judge = plugins.load("judges", params.judge.name).Judge(params.rating.scale)
-    account, rejected, usable = Accounting(), list[Bad](), list[_Judgement]()
-    for item in _all(files, columns or {}):
-        account.records += 1
-        judgement = _judgement(item, judge, params) if isinstance(item, Record) else item
-        if isinstance(judgement, Bad):
-            _report(judgement, rejected, strict)
-        else:
-            usable.append(judgement)
-    made = _collect(usable, account, rejected, strict)
-    account.rejected = len(rejected)
-    records.write_rejected(folder / "rejected.jsonl", rejected)
-    if not made.feedback:
+    rejected = Rejected(strict)
+    made = collect(_records(files, columns or {}), params, rejected)
+    rejected.write(folder / "rejected.jsonl")
+    if not made.prompts:
         names = ", ".join(map(str, files))
-        first = f"; the first fault: {rejected[0]}" if rejected else ": it is empty" if len(files) == 1 else ""
-        raise InputError(f"{names}: no usable record among {account.records}{first}")
-    _write(folder, made, account, params)
+        first = f"; the first fault: {rejected.records[0]}" if rejected.records else ": nothing in it"
+        raise InputError(f"{names}: no usable record among {made.records}{first}")
+    groups, conflicts = _groups(made)
+    frames = _frames(groups, made.owned)
+    settings = {"judge": params.judge.name, "scale": list(params.rating.scale)}
+    about = tables.metadata("ingest", settings, {f"file {i}": file for i, file in enumerate(files)})
+    for name, frame in frames.items():
+        tables.write(tables.path(folder, name), name, frame, about)
+    prompts, completions, judgements = (len(frame) for frame in frames.values())
+    account = Accounting(
+        made.records, judgements, made.duplicates, len(rejected.records), conflicts, prompts, completions
+    )
+    tables.write_json(folder / "ingest.json", vars(account))
     return account
 
 
-def _all(files: Iterable[Path], columns: Mapping[str, str]) -> Iterable[Record | Bad]:
-    for file in files:
-        for item in records.read(file):
-            if columns and isinstance(item, Record):
-                item = Record(item.file, item.line, records.rename(item.fields, columns))
-            yield item
+def _records(files: Iterable[Path], columns: Mapping[str, str]) -> Iterator[Record | Bad]:
+    for name in columns:
+        if name not in FIELDS:
+            near = difflib.get_close_matches(name, sorted(FIELDS), n=1, cutoff=0.0)[0]
+            raise UsageError(f"--map {name}=...: there is no field {name!r}; the nearest is {near!r}")
+    sources = [records.read(file) for file in files]
+    return (_renamed(item, columns) for source in sources for item in source)
 
 
-def _report(bad: Bad, rejected: list[Bad], strict: bool) -> None:
-    if strict:
-        raise InputError(f"{bad} (--strict stops at the first)")
-    rejected.append(bad)
-    if len(rejected) <= SHOWN:
-        print(f"rejected: {bad}", file=sys.stderr)
-    elif len(rejected) == SHOWN + 1:
-        print("rejected: further ones are only in rejected.jsonl", file=sys.stderr)
+def _renamed(item: Record | Bad, columns: Mapping[str, str]) -> Record | Bad:
+    if columns and isinstance(item, Record):
+        return Record(item.file, item.line, records.rename(item.fields, columns))
+    return item
 
 
-def _judgement(record: Record, judge: Judge, params: Params) -> _Judgement | Bad:
-    try:
-        return _checked(record, judge, params)
-    except FieldError as error:
-        return records.bad(record, error)
+def collect(found: Iterable[Record | Bad], params: Params, rejected: Rejected) -> Import:
+    """The usable records, by prompt and completion; the others go to ``rejected``."""
+    judge = functools.cache(plugins.load("judges", params.judge.name).Judge)
+    made = Import()
+    for item in found:
+        made.records += 1
+        if isinstance(item, Bad):
+            rejected.add(item)
+            continue
+        try:
+            made.duplicates += not _add(made, item.fields, _said(item.fields, params, judge))
+        except FieldError as error:
+            rejected.add(records.bad(item, error))
+    return made
 
 
-def _checked(record: Record, judge: Judge, params: Params) -> _Judgement:
-    fields = record.fields
-    messages = records.messages(fields, "prompt")
-    group = records.text(fields, "prompt_id")
-    if messages is None and not group:
-        raise FieldError("prompt", "is required (or prompt_id)")
-    completion = records.text(fields, "completion")
-    if completion is None:
-        raise FieldError("completion", "is required")
+def _said(fields: Mapping[str, Any], params: Params, judge: Callable[[tuple[float, float]], Judge]) -> _Said:
     raw, feedback = records.text(fields, "raw"), records.text(fields, "feedback")
-    scale = (_bound(fields, "rating_min"), _bound(fields, "rating_max"))
-    reading = _reading(feedback, raw, fields.get("rating"), _scale(scale, params), judge)
-    for name in ("reference", "source", "model"):
-        records.text(fields, name)
-    return _Judgement(
-        record,
-        group or None,
-        messages,
-        completion,
-        records.text(fields, "completion_id") or None,
-        _judge_name(fields),
-        reading,
-        raw,
-        scale,
-        (feedback, raw, repr(fields.get("rating")), *scale),
-    )
+    low, high = _bound(fields, "rating_min"), _bound(fields, "rating_max")
+    scale = _scale(low, high, params)
+    read = judge(scale).read(raw) if raw is not None else None
+    wim, status, reason = _text(feedback, read)
+    rating = fields.get("rating")
+    number, number_status, number_reason = _number(rating, scale, read)
+    unread = records.json_text("rating", rating) if rating is not None and number is None else None
+    reading = Reading(wim, status, number, number_status, reason or number_reason)
+    return _Said(_judge_name(fields), raw, reading, unread, low, high)
 
 
 def _bound(fields: Mapping[str, Any], name: str) -> float | None:
@@ -160,33 +178,27 @@ def _bound(fields: Mapping[str, Any], name: str) -> float | None:
     return float(value)
 
 
-def _scale(own: tuple[float | None, float | None], params: Params) -> tuple[float, float]:
-    low = params.rating.scale[0] if own[0] is None else own[0]
-    high = params.rating.scale[1] if own[1] is None else own[1]
+def _scale(own_low: float | None, own_high: float | None, params: Params) -> tuple[float, float]:
+    low = params.rating.scale[0] if own_low is None else own_low
+    high = params.rating.scale[1] if own_high is None else own_high
     if not low < high:
         raise FieldError("rating_min", f"must be below rating_max: {low:g} and {high:g}")
     return low, high
 
 
 def _judge_name(fields: Mapping[str, Any]) -> str:
-    name = records.text(fields, "judge") or "judge"
+    name = (records.text(fields, "judge") or "").strip() or "judge"
     sample = fields.get("sample")
     if sample is None:
         return name
-    if isinstance(sample, bool) or not isinstance(sample, int):
+    # A column of whole numbers with gaps is one of floats in CSV and Parquet.
+    if isinstance(sample, bool) or not isinstance(sample, (int, float)) or sample % 1 != 0:
         raise FieldError("sample", "must be a whole number")
-    return f"{name}#{sample}"
-
-
-def _reading(feedback: str | None, raw: str | None, rating: Any, scale: tuple[float, float], judge: Judge) -> Reading:
-    """The record's own feedback and rating; what it does not hold is read in ``raw``."""
-    read = judge.__class__(scale).read(raw) if raw is not None else None
-    wim, status, reason = _text(feedback, read)
-    number, number_status, number_reason = _number(rating, scale, read)
-    return Reading(wim, status, number, number_status, reason or number_reason)
+    return f"{name}#{int(sample)}"
 
 
 def _text(feedback: str | None, read: Reading | None) -> tuple[str | None, WimStatus, Reason | None]:
+    """The record's own feedback; without it what was read in ``raw``."""
     if feedback is not None:
         wim = feedback if feedback.strip() else ""
         return wim, WimStatus.MISSING if wim else WimStatus.NOTHING, None
@@ -198,8 +210,11 @@ def _text(feedback: str | None, read: Reading | None) -> tuple[str | None, WimSt
 def _number(
     rating: Any, scale: tuple[float, float], read: Reading | None
 ) -> tuple[float | None, RatingStatus, Reason | None]:
+    """The record's own rating; without it what was read in ``raw``."""
     if rating is None:
-        return (read.rating, read.rating_status, read.reason) if read else (None, RatingStatus.ABSENT, None)
+        if read is None:
+            return None, RatingStatus.ABSENT, None
+        return read.rating, read.rating_status, None if read.rating_status == RatingStatus.OK else read.reason
     if isinstance(rating, bool) or not isinstance(rating, (int, float)) or rating != rating:
         return None, RatingStatus.UNREADABLE, Reason.NOT_A_NUMBER
     if not scale[0] <= rating <= scale[1]:
@@ -207,142 +222,167 @@ def _number(
     return float(rating), RatingStatus.OK, None
 
 
-def _collect(usable: Sequence[_Judgement], account: Accounting, rejected: list[Bad], strict: bool) -> _Tables:
-    conflicting = _conflicts(usable)
-    account.prompt_conflicts = len(conflicting)
-    made = _Tables()
-    for judgement in usable:
-        try:
-            account.duplicates += not _add(made, judgement, conflicting)
-        except FieldError as error:
-            _report(records.bad(judgement.record, error), rejected, strict)
-    account.judgements = len(made.feedback)
-    account.prompts, account.completions = len(made.prompts), len(made.completions)
-    return made
+def _add(made: Import, fields: Mapping[str, Any], said: _Said) -> bool:
+    """Add a judgement; False if it is an exact duplicate. Nothing is added if a field is bad."""
+    messages = records.messages(fields, "prompt")
+    content = ids.prompt_id(messages) if messages else None
+    given = _identifier(fields, "prompt_id") or content
+    if given is None:
+        raise records.required(fields, "prompt", " (or prompt_id)")
+    text = records.text(fields, "completion")
+    if text is None:
+        raise records.required(fields, "completion")
+    once = {name: records.text(fields, name) for name in KEPT_ONCE}
+    extra = {name: records.json_text(name, v) for name, v in fields.items() if name not in FIELDS and v is not None}
+    own_id = _identifier(fields, "completion_id")
+    completion = _known(made, own_id, given, content, text)
+    if completion is None and made.sizes.get(given, 0) == MOST:
+        raise FieldError("completion", f"is one too many: a prompt has at most {MOST:,}")
+    prompt = completion.prompt if completion else None
+    if prompt is None or prompt.content != content is not None:
+        prompt = made.prompts.setdefault((given, content), _Prompt(given, content, messages or []))
+    if completion is None:
+        completion = _Completion(prompt, text, own_id, once["model"])
+        _attach(made, completion)
+    prompt.source, prompt.reference = prompt.source or once["source"], prompt.reference or once["reference"]
+    held = {"source": prompt.source, "reference": prompt.reference, "model": completion.model}
+    extra |= {name: json.dumps(value) for name, value in once.items() if value and value != held[name]}
+    return completion.said.setdefault(said, extra) is extra
 
 
-def _conflicts(usable: Iterable[_Judgement]) -> set[str]:
-    """Prompt ids that stand for more than one prompt text."""
-    texts: dict[str, set[str]] = {}
-    for judgement in usable:
-        if judgement.group and judgement.messages:
-            texts.setdefault(judgement.group, set()).add(ids.prompt_id(judgement.messages))
-    return {group for group, prompts in texts.items() if len(prompts) > 1}
+def _identifier(fields: Mapping[str, Any], name: str) -> str | None:
+    value = records.text(fields, name)
+    return value if value and value.strip() else None
 
 
-def _add(made: _Tables, judgement: _Judgement, conflicting: set[str]) -> bool:
-    """Add a judgement to the tables; False if it is an exact duplicate."""
-    group = _group(judgement, conflicting)
-    key = _completion_key(made, judgement, group)
-    said = made.said.setdefault((key, judgement.judge), set())
-    if judgement.said in said:
-        return False
-    said.add(judgement.said)
-    fields = judgement.record.fields
-    prompt = made.prompts.setdefault(group, {"prompt_id": group, "messages": [], "source": "", "reference": None})
-    prompt["messages"] = prompt["messages"] or judgement.messages or []
-    prompt["source"] = prompt["source"] or fields.get("source") or ""
-    prompt["reference"] = fields.get("reference") if prompt["reference"] is None else prompt["reference"]
-    if key not in made.completions:
-        made.completions[key] = _completion_row(key, group, made.sizes.get(group, 0), judgement)
-        made.sizes[group] = made.sizes.get(group, 0) + 1
-    name = _free_name(made, key, judgement.judge)
-    made.feedback[key, name] = _feedback_row(key, name, judgement)
-    unknown = {field: value for field, value in fields.items() if field not in FIELDS and value is not None}
-    made.extra.setdefault(key, []).append((name, unknown))
-    return True
-
-
-def _group(judgement: _Judgement, conflicting: set[str]) -> str:
-    if judgement.group is None:
-        return ids.prompt_id(judgement.messages or [])
-    if judgement.group in conflicting and judgement.messages:
-        return f"{judgement.group}~{ids.prompt_id(judgement.messages)[:8]}"
-    return judgement.group
-
-
-def _completion_key(made: _Tables, judgement: _Judgement, group: str) -> str:
-    if judgement.completion_id is not None:
-        other = made.completions.get(judgement.completion_id)
-        if other and (other["prompt_id"], other["text"]) != (group, judgement.completion):
+def _known(made: Import, own_id: str | None, given: str, content: str | None, text: str) -> _Completion | None:
+    """The completion that a record speaks of, if an earlier one brought it."""
+    if own_id is None:
+        prompt = made.prompts.get((given, content))
+        return prompt.by_text.get(text) if prompt else None
+    known = made.owned.get(own_id)
+    if known:
+        other_prompt = content and known.prompt.content and content != known.prompt.content
+        if known.text != text or known.prompt.given != given or other_prompt:
             raise FieldError("completion_id", "is already the id of another completion")
-        return judgement.completion_id
-    key = made.by_text.get((group, judgement.completion))
-    if key is None:
-        index = made.sizes.get(group, 0)
-        key = ids.completion_id(group, index)
-        while key in made.completions:  # taken by a record that brought its own id
-            index += 1
-            key = ids.completion_id(group, index)
-        made.by_text[group, judgement.completion] = key
-    return key
+    return known
 
 
-def _free_name(made: _Tables, key: str, judge: str) -> str:
-    name, count = judge, 0
-    while (key, name) in made.feedback:
-        count += 1
-        name = f"{judge}#{count}"
-    return name
+def _attach(made: Import, completion: _Completion) -> None:
+    prompt = completion.prompt
+    prompt.completions.append(completion)
+    prompt.by_text.setdefault(completion.text, completion)
+    made.sizes[prompt.given] = made.sizes.get(prompt.given, 0) + 1
+    if completion.own_id:
+        made.owned[completion.own_id] = completion
 
 
-def _completion_row(key: str, group: str, index: int, judgement: _Judgement) -> dict[str, Any]:
-    model = judgement.record.fields.get("model")
+def _groups(made: Import) -> tuple[dict[str, _Prompt], int]:
+    """Prompts by their final id, and the number of ids that came with more than one prompt.
+
+    Records without a prompt belong to the prompt of their id, if it is the only one.
+    """
+    texts: dict[str, list[_Prompt]] = {}
+    for prompt in made.prompts.values():
+        if prompt.content:
+            texts.setdefault(prompt.given, []).append(prompt)
+    groups = {}
+    for prompt in made.prompts.values():
+        with_text = texts.get(prompt.given, [])
+        if prompt.content is None and len(with_text) == 1:
+            _merge(made, with_text[0], prompt)
+        elif prompt.content and len(with_text) > 1:
+            groups[f"{prompt.given}~{prompt.content[:8]}"] = prompt
+        else:
+            groups[prompt.given] = prompt
+    return groups, sum(len(prompts) > 1 for prompts in texts.values())
+
+
+def _merge(made: Import, prompt: _Prompt, other: _Prompt) -> None:
+    """Move the completions of ``other`` to ``prompt``."""
+    prompt.source, prompt.reference = prompt.source or other.source, prompt.reference or other.reference
+    for completion in other.completions:
+        known = None if completion.own_id else prompt.by_text.get(completion.text)
+        if known is None:
+            prompt.completions.append(completion)
+            continue
+        for said, extra in completion.said.items():
+            made.duplicates += known.said.setdefault(said, extra) is not extra
+
+
+def _frames(groups: Mapping[str, _Prompt], owned: Iterable[str]) -> dict[str, pl.DataFrame]:
+    """The tables prompts, completions and feedback."""
+    taken = set(owned)
+    prompts, completions, feedback = list[Any](), list[Any](), list[Any]()
+    for group, prompt in sorted(groups.items()):
+        prompts.append((group, prompt.messages, prompt.source or "", prompt.reference))
+        for index, (name, completion) in enumerate(_named(group, prompt, taken)):
+            judgements = _judged(completion)
+            extra = _extra({judge: completion.said[said] for judge, said in judgements.items()})
+            model = completion.model
+            completions.append((name, group, index, completion.text, IMPORTED, None, model or IMPORTED, model, extra))
+            feedback += [_feedback_row(name, judge, said) for judge, said in judgements.items()]
+    more = {"model": pl.String(), "extra": pl.String()}
     return {
-        "completion_id": key,
-        "prompt_id": group,
-        "index": index,
-        "text": judgement.completion,
-        "finish_reason": IMPORTED,
-        "tokens": None,
-        "policy": model or IMPORTED,
-        "model": model,
+        "prompts": _frame("prompts", prompts),
+        "completions": _frame("completions", completions, more).sort("completion_id"),
+        "feedback": _frame("feedback", feedback).sort("completion_id", "judge"),
     }
 
 
-def _feedback_row(key: str, judge: str, judgement: _Judgement) -> dict[str, Any]:
-    reading = judgement.reading
-    return {
-        "completion_id": key,
-        "judge": judge,
-        "attempt": 0,
-        "raw": judgement.raw,
-        "rating": reading.rating,
-        "rating_status": str(reading.rating_status),
-        "wim": reading.wim,
-        "wim_status": str(reading.wim_status),
-        "reason": str(reading.reason) if reading.reason else None,
-        "scale_min": judgement.scale[0],
-        "scale_max": judgement.scale[1],
-    }
+def _frame(name: str, rows: list[Any], more: Mapping[str, pl.DataType] | None = None) -> pl.DataFrame:
+    empty = pl.DataFrame(tables.SCHEMAS[name].empty_table())
+    return pl.DataFrame(rows, schema={**empty.schema, **(more or {})}, orient="row")
 
 
-def _extra(found: Sequence[tuple[str, Mapping[str, Any]]]) -> str | None:
-    """Unknown fields as JSON; what differs between the judges of a completion stands under their names."""
-    merged: dict[str, Any] = {}
-    for name in sorted({name for _, fields in found for name in fields}):
-        values = {judge: fields[name] for judge, fields in found if name in fields}
-        first = next(iter(values.values()))
-        merged[name] = first if len(values) == len(found) and all(v == first for v in values.values()) else values
-    return json.dumps(merged, ensure_ascii=True, sort_keys=True, default=str) if merged else None
+def _named(group: str, prompt: _Prompt, taken: set[str]) -> Iterator[tuple[str, _Completion]]:
+    """Completions with their ids: their own, else the next one that no record brought."""
+    number = 0
+    for completion in prompt.completions:
+        name = completion.own_id
+        while name is None:
+            free = ids.completion_id(group, number)
+            name = None if free in taken else free
+            number += 1
+        yield name, completion
 
 
-def _write(folder: Path, made: _Tables, account: Accounting, params: Params) -> None:
-    about = tables.metadata("ingest", {"judge": params.judge.name, "scale": list(params.rating.scale)}, {})
-    extra = {key: _extra(found) for key, found in made.extra.items()}
-    rows = [row | {"extra": extra[key]} for key, row in sorted(made.completions.items())]
-    tables.write(tables.path(folder, "prompts"), "prompts", _frame(made.prompts, "prompts"), about)
-    tables.write(tables.path(folder, "feedback"), "feedback", _frame(made.feedback, "feedback"), about)
-    completions = _frame({row["completion_id"]: row for row in rows}, "completions").with_columns(
-        pl.Series("model", [row["model"] for row in rows], pl.String),
-        pl.Series("extra", [row["extra"] for row in rows], pl.String),
+def _judged(completion: _Completion) -> dict[str, _Said]:
+    """The judgements by judge; further ones of the same judge are NAME#1, NAME#2."""
+    judgements: dict[str, _Said] = {}
+    counts: dict[str, int] = {}
+    for said in completion.said:
+        name = said.judge
+        while name in judgements:
+            counts[said.judge] = counts.get(said.judge, 0) + 1
+            name = f"{said.judge}#{counts[said.judge]}"
+        judgements[name] = said
+    return judgements
+
+
+def _feedback_row(name: str, judge: str, said: _Said) -> tuple[Any, ...]:
+    reading = said.reading
+    return (
+        name,
+        judge,
+        0,
+        said.raw,
+        reading.rating,
+        str(reading.rating_status),
+        reading.wim,
+        str(reading.wim_status),
+        str(reading.reason) if reading.reason else None,
+        said.scale_min,
+        said.scale_max,
     )
-    tables.write(tables.path(folder, "completions"), "completions", completions, about)
-    tables.write_json(folder / "ingest.json", vars(account))
 
 
-def _frame(rows: Mapping[Any, Mapping[str, Any]], name: str) -> pl.DataFrame:
-    empty = pl.from_arrow(tables.SCHEMAS[name].empty_table())
-    assert isinstance(empty, pl.DataFrame)
-    ordered = [rows[key] for key in sorted(rows)]
-    return pl.DataFrame({column: [row[column] for row in ordered] for column in empty.columns}, schema=empty.schema)
+def _extra(found: Mapping[str, Mapping[str, str]]) -> str | None:
+    """Further fields as JSON; what differs between the judges of a completion stands under their names."""
+    merged: dict[str, str] = {}
+    for name in sorted({name for fields in found.values() for name in fields}):
+        values = {judge: fields[name] for judge, fields in found.items() if name in fields}
+        alike = len(values) == len(found) and len(set(values.values())) == 1
+        by_judge = (f"{json.dumps(judge)}: {value}" for judge, value in values.items())
+        merged[name] = next(iter(values.values())) if alike else "{" + ", ".join(by_judge) + "}"
+    return "{" + ", ".join(f"{json.dumps(name)}: {value}" for name, value in merged.items()) + "}" if merged else None

@@ -12,7 +12,7 @@ from builder.statuses import RatingStatus, Reason, WimStatus
 from builder.vectors import Block
 from builder.vectors import Vectors as StoredVectors
 
-BLOCK = 50_000
+BLOCK = 16_384
 
 
 @dataclass(frozen=True)

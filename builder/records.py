@@ -8,18 +8,24 @@ import csv
 import gzip
 import io
 import json
+import math
+import sys
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from builder import tables
 from builder.chat import Message
 from builder.errors import InputError
-from builder.ids import canonical_json
 
 KINDS = (".jsonl", ".json", ".csv", ".parquet")
+NUMBERS = ("rating", "rating_min", "rating_max", "sample")
+SHOWN = 10
+BATCH = 1024
 
 
 @dataclass(frozen=True)
@@ -54,23 +60,52 @@ class FieldError(Exception):
         self.field, self.reason = field, reason
 
 
-def read(file: Path) -> Iterator[Record | Bad]:
-    """All records of a file, in order. Raises InputError for a file that is missing or of no known kind."""
-    kind = _kind(file)
-    if not file.is_file():
-        raise InputError(f"{file}: no such file")
-    if kind == ".parquet":
-        yield from _parquet(file)
-        return
-    try:
-        if kind == ".jsonl":
-            yield from _jsonl(file)
-        elif kind == ".json":
-            yield from _json(file)
+@dataclass
+class Rejected:
+    """The bad records of a run: the first are told on stderr, all are kept. ``strict`` stops at the first."""
+
+    strict: bool = False
+    records: list[Bad] = field(default_factory=list)
+
+    def add(self, bad: Bad) -> None:
+        """Keep and tell it. Raises InputError if ``strict``."""
+        if self.strict:
+            raise InputError(f"{bad} (--strict stops at the first)")
+        self.records.append(bad)
+        if len(self.records) <= SHOWN:
+            print(f"rejected: {bad}", file=sys.stderr)
+        elif len(self.records) == SHOWN + 1:
+            print("rejected: further ones are only in rejected.jsonl", file=sys.stderr)
+
+    def write(self, file: Path) -> None:
+        """One ASCII JSON line for each; without any, an earlier run's file is removed."""
+        lines = [
+            json.dumps({"file": str(b.file), "line": b.line, "field": b.field, "reason": b.reason, "record": b.raw})
+            for b in self.records
+        ]
+        if lines:
+            tables.write_text(file, "\n".join(lines) + "\n")
         else:
-            yield from _csv(file)
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{file}: cannot be read: {error}") from error
+            file.unlink(missing_ok=True)
+
+
+def read(file: Path) -> Iterator[Record | Bad]:
+    """All records of a file, in order.
+
+    Raises InputError, at once for a file that is missing or of no known kind, while reading for one
+    that breaks off: half a file is an error, never a smaller dataset.
+    """
+    reader = {".jsonl": _jsonl, ".json": _json, ".csv": _csv, ".parquet": _parquet}[_kind(file)]
+    if not file.is_file():
+        raise InputError(f"{file}: {'is a folder, not a file' if file.is_dir() else 'no such file'}")
+    return _guarded(file, reader(file))
+
+
+def _guarded(file: Path, found: Iterator[Record | Bad]) -> Iterator[Record | Bad]:
+    try:
+        yield from found
+    except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
+        raise InputError(f"{file}: cannot be read: {tables.first_line(error)}") from error
 
 
 def bad(record: Record, error: FieldError) -> Bad:
@@ -78,23 +113,11 @@ def bad(record: Record, error: FieldError) -> Bad:
     return Bad(record.file, record.line, error.field, error.reason, _ascii(record.fields))
 
 
-def write_rejected(file: Path, rejected: Sequence[Bad]) -> None:
-    """One ASCII JSON line for each; without any, an earlier run's file is removed."""
-    lines = [
-        json.dumps({"file": b.file.name, "line": b.line, "field": b.field, "reason": b.reason, "record": b.raw})
-        for b in rejected
-    ]
-    if lines:
-        tables.write_text(file, "\n".join(lines) + "\n")
-    else:
-        file.unlink(missing_ok=True)
-
-
 def rename(fields: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
-    """Fields under the names that ``columns`` (ours: theirs) gives them; theirs wins over a field of ours."""
-    theirs = {name: ours for ours, name in columns.items()}
-    kept = {name: value for name, value in fields.items() if name not in theirs and name not in columns}
-    return kept | {ours: fields[name] for name, ours in theirs.items() if name in fields}
+    """Fields under the names that ``columns`` (ours: theirs) gives them; theirs, where it is there, wins over ours."""
+    renamed = {ours: fields[theirs] for ours, theirs in columns.items() if theirs in fields}
+    taken = set(columns.values())
+    return {name: value for name, value in fields.items() if name not in taken} | renamed
 
 
 def text(fields: Mapping[str, Any], field: str) -> str | None:
@@ -131,6 +154,31 @@ def messages(fields: Mapping[str, Any], field: str) -> list[Message] | None:
     return turns
 
 
+def required(fields: Mapping[str, Any], field: str, instead: str = "") -> FieldError:
+    """The error for a field that is not there; it names those that are."""
+    found = ", ".join(sorted(name for name, value in fields.items() if value is not None))
+    return FieldError(field, f"is required{instead}; the record has {found[:200] or 'no fields'}")
+
+
+def json_text(field: str, value: Any) -> str:
+    """ASCII JSON of any value; NaN and infinities, which JSON has not, as text. Raises FieldError if too deep."""
+    try:
+        try:
+            return json.dumps(value, sort_keys=True, default=str, allow_nan=False)
+        except ValueError:
+            return json.dumps(_finite(value), sort_keys=True, default=str)
+    except RecursionError:
+        raise FieldError(field, "is nested too deeply") from None
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    return [_finite(entry) for entry in value] if isinstance(value, (list, tuple)) else value
+
+
 def _check_unicode(field: str, value: str) -> None:
     if not value.isascii():
         try:
@@ -153,14 +201,23 @@ def _type(value: object) -> str:
 
 def _kind(file: Path) -> str:
     suffixes = [suffix.lower() for suffix in file.suffixes]
-    kind = (suffixes[:-1] if suffixes[-1:] == [".gz"] else suffixes)[-1:] or [""]
-    if kind[0] not in KINDS:
+    zipped = suffixes[-1:] == [".gz"]
+    kind = "".join((suffixes[:-1] if zipped else suffixes)[-1:])
+    if kind not in (KINDS[:3] if zipped else KINDS):
         raise InputError(f"{file}: unknown kind of file; known are {', '.join(KINDS)}, and .gz of the first three")
-    return kind[0]
+    return kind
 
 
 def _open(file: Path) -> io.BufferedReader:
     return io.BufferedReader(gzip.open(file)) if file.suffix.lower() == ".gz" else file.open("rb")
+
+
+def _whole(digits: str) -> int | float:
+    """Beyond Python's limit on digits a whole number is as good as infinite."""
+    return int(digits) if len(digits) < 4300 else float(digits)
+
+
+_DECODER = json.JSONDecoder(parse_int=_whole)
 
 
 def _jsonl(file: Path) -> Iterator[Record | Bad]:
@@ -172,19 +229,24 @@ def _jsonl(file: Path) -> Iterator[Record | Bad]:
 
 
 def _parsed(file: Path, number: int, line: bytes) -> Record | Bad:
-    raw = line.decode("utf-8", "backslashreplace").strip()
     try:
-        value = json.loads(line.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        return Bad(file, number, None, f"not UTF-8: byte {line[error.start]:#04x} at {error.start}", raw)
+        value = _DECODER.decode(line.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        return Bad(file, number, None, f"not JSON: {str(error).split(': line')[0]}", raw)
-    return _object(file, number, value, raw)
+        return Bad(file, number, None, _not_json(error), line.decode("utf-8", "backslashreplace").strip())
+    return _object(file, number, value)
 
 
-def _object(file: Path, number: int, value: Any, raw: str) -> Record | Bad:
+def _not_json(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return f"not UTF-8: byte {error.object[error.start]:#04x} at {error.start}"
+    if isinstance(error, RecursionError):
+        return "not readable JSON: nested too deeply"
+    return f"not JSON: {str(error).replace('line 1 ', '')}"
+
+
+def _object(file: Path, number: int, value: Any) -> Record | Bad:
     if not isinstance(value, dict):
-        return Bad(file, number, None, f"not a JSON object but {_type(value)}", raw)
+        return Bad(file, number, None, f"not a JSON object but {_type(value)}", _ascii(value))
     return Record(file, number, value)
 
 
@@ -194,11 +256,11 @@ def _json(file: Path) -> Iterator[Record | Bad]:
     if not content.strip():
         return
     try:
-        value = json.loads(content.decode("utf-8"))
+        value = _DECODER.decode(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{file}: not JSON: {error}") from error
+        raise InputError(f"{file}: {_not_json(error)}") from error
     for number, record in enumerate(value if isinstance(value, list) else [value], 1):
-        yield _object(file, number, record, _ascii(record))
+        yield _object(file, number, record)
 
 
 def _csv(file: Path) -> Iterator[Record | Bad]:
@@ -207,52 +269,86 @@ def _csv(file: Path) -> Iterator[Record | Bad]:
     with _open(file) as opened:
         lines = io.TextIOWrapper(opened, encoding="utf-8-sig", errors="surrogateescape", newline="")
         reader = csv.reader(lines, strict=True)
+        line = 1
         try:
-            header = next(reader, [])
+            header = _header(file, next(reader, []))
             line = reader.line_num + 1
             for row in reader:
                 if row:
                     yield _cells(file, line, header, row)
                 line = reader.line_num + 1
         except csv.Error as error:
-            raise InputError(f"{file}, line {reader.line_num}: not CSV: {error}") from error
+            raise InputError(f"{file}, the row that starts in line {line}: not CSV: {error}") from error
+
+
+def _header(file: Path, names: Sequence[str]) -> Sequence[str]:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"{file}, line 1: the column {twice[0]!r} stands there twice")
+    return names
 
 
 def _cells(file: Path, line: int, header: Sequence[str], row: Sequence[str]) -> Record | Bad:
-    raw = _ascii(row)
     if len(row) != len(header):
-        return Bad(file, line, None, f"{len(row)} cells where the header has {len(header)}", raw)
+        return Bad(file, line, None, f"{len(row)} cells where the header has {len(header)}", _ascii(row))
+    fields: dict[str, Any] = {name: value for name, value in zip(header, row, strict=True) if value != ""}
     try:
         "".join(row).encode()
     except UnicodeEncodeError:
-        return Bad(file, line, None, "not UTF-8", raw)
-    fields: dict[str, Any] = {name: value for name, value in zip(header, row, strict=True) if value != ""}
-    for name in ("rating", "rating_min", "rating_max", "sample"):
+        return Bad(file, line, None, "not UTF-8", _ascii(fields))
+    for name in NUMBERS:
         if name in fields:
             fields[name] = _cell_number(fields[name])
     return Record(file, line, fields)
 
 
 def _cell_number(cell: str) -> Any:
-    for kind in (int, float):
-        try:
-            return kind(cell)
-        except ValueError:
-            continue
-    return cell
+    try:
+        number = float(cell)
+    except ValueError:
+        return cell
+    return cell if "_" in cell else number  # Python alone reads 1_0 as ten
 
 
 def _parquet(file: Path) -> Iterator[Record | Bad]:
     parquet = tables.open_parquet(file)
+    schema = parquet.schema_arrow
+    twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
+    if twice:
+        raise InputError(f"{file}: has the column {twice[0]!r} twice")
+    schema = pa.schema([f.with_type(pa.float64()) if pa.types.is_decimal(f.type) else f for f in schema])
     number = 0
-    for batch in parquet.iter_batches(1024):
-        for fields in batch.to_pylist():
+    for batch in parquet.iter_batches(BATCH):
+        for fields in _rows(batch.cast(schema)):
             number += 1
-            yield Record(file, number, fields)
+            if isinstance(fields, FieldError):
+                yield Bad(file, number, fields.field, fields.reason, "")
+            else:
+                yield Record(file, number, fields)
+
+
+def _rows(batch: pa.RecordBatch) -> list[dict[str, Any] | FieldError]:
+    """Rows as dicts; in place of one that has no value in Python the column that is to blame."""
+    try:
+        rows: list[dict[str, Any] | FieldError] = batch.to_pylist()
+        return rows
+    except (ValueError, OverflowError) as error:
+        if batch.num_rows > 1:
+            return [row for i in range(batch.num_rows) for row in _rows(batch.slice(i, 1))]
+        guilty = next(name for name in batch.schema.names if not _readable(batch[name]))
+        return [FieldError(guilty, "not UTF-8" if isinstance(error, UnicodeError) else tables.first_line(error))]
+
+
+def _readable(column: pa.Array) -> bool:
+    try:
+        column.to_pylist()
+    except (ValueError, OverflowError):
+        return False
+    return True
 
 
 def _ascii(value: Any) -> str:
     try:
-        return canonical_json(value).encode("utf-8", "backslashreplace").decode()
-    except (TypeError, ValueError, RecursionError):
-        return repr(value)
+        return json.dumps(value, default=str)
+    except RecursionError:
+        return "(nested too deeply to be shown)"

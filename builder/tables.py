@@ -122,12 +122,16 @@ def find(run: Path, name: str) -> Path:
     raise TableError(f"{path(run, name)} does not exist: run `wim {command} {run}` first, or `wim ingest`")
 
 
-def open_parquet(file: Path, buffer_size: int = 0) -> pq.ParquetFile:
-    """The file, opened. Raises TableError if it is no complete Parquet file."""
+def open_parquet(file: Path, streamed: bool = False) -> pq.ParquetFile:
+    """The file, opened; ``streamed`` holds some pages of a row group and not, as is the default, all of it.
+
+    Raises TableError if it is no complete Parquet file.
+    """
+    options = {"buffer_size": 1 << 20, "pre_buffer": False} if streamed else {}
     try:
-        return pq.ParquetFile(file, buffer_size=buffer_size)
+        return pq.ParquetFile(file, **options)
     except (pa.ArrowException, OSError) as error:
-        raise TableError(f"{file}: not a complete Parquet file: {_first_line(error)}") from error
+        raise TableError(f"{file}: not a complete Parquet file: {first_line(error)}") from error
 
 
 def read(file: Path, name: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
@@ -145,7 +149,7 @@ def read(file: Path, name: str, columns: Sequence[str] | None = None) -> pl.Data
     try:
         table = parquet.read(columns=[column for column in wanted if column in present])
     except (pa.ArrowException, OSError) as error:
-        raise TableError(f"{file}: damaged: {_first_line(error)}") from error
+        raise TableError(f"{file}: damaged: {first_line(error)}") from error
     columns_read = [_column(table, column, schema, file) for column in wanted]
     frame = pl.from_arrow(pa.table(columns_read, names=wanted))
     assert isinstance(frame, pl.DataFrame)
@@ -235,8 +239,9 @@ def read_json(file: Path) -> Any:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise TableError(f"{file}: {_first_line(error)}") from error
+        raise TableError(f"{file}: {first_line(error)}") from error
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error of a library says, in one line."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -24,8 +24,7 @@ class Vectors:
     """The vectors of one table. Beyond ``IN_MEMORY`` bytes they lie in an unlinked file beside it."""
 
     def __init__(self, file: Path) -> None:
-        # Without a buffer size a row group's column is read at once, which may be gigabytes.
-        self.parquet = tables.open_parquet(file, buffer_size=1 << 20)
+        self.parquet = tables.open_parquet(file, streamed=True)
         schema = self.parquet.schema_arrow
         kind = schema.field("embedding").type if "embedding" in schema.names else None
         if kind is None or not pa.types.is_fixed_size_list(kind) or kind.value_type != pa.float32():
@@ -45,7 +44,6 @@ class Vectors:
 
     def __call__(self, texts: pl.Series) -> Floats:
         """Vectors [len(texts), dimensions]; NaN for a null. Raises TableError for a text without one."""
-        found = np.full((len(texts), self.dimensions), np.nan, np.float32)
         present = texts.is_not_null().to_numpy()
         keys = _keys(texts.drop_nulls().to_list())
         place = np.searchsorted(self.keys, keys)
@@ -53,7 +51,11 @@ class Vectors:
         if not known.all():
             text = texts.drop_nulls()[int(np.argmin(known))]
             raise TableError(f"{self.file}: no vector for {text[:60]!r}: run `wim embed {self.file.parent}` again")
-        found[present] = self._take(self.order[place])
+        taken = self._take(self.order[place])
+        if present.all():
+            return taken
+        found = np.full((len(texts), self.dimensions), np.nan, np.float32)
+        found[present] = taken
         return found
 
     def _index(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
@@ -72,24 +74,36 @@ class Vectors:
             yield column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), self.dimensions)
 
     def _spill(self) -> None:
-        with tempfile.NamedTemporaryFile(dir=self.file.parent, prefix=".vectors") as out:
+        with tempfile.NamedTemporaryFile(dir=self.file.parent, prefix=".vectors", buffering=0) as out:
             for batch in self._batches():
-                out.write(batch.tobytes())
-            out.flush()
+                out.write(np.ascontiguousarray(batch).data)
             self.spill = os.dup(out.fileno())
 
     def _take(self, rows: NDArray[np.int64]) -> Floats:
         if self.memory is not None:
             return self.memory[rows]
-        assert self.spill is not None
         found = np.empty((len(rows), self.dimensions), np.float32)
+        if len(rows) and (np.diff(rows) == 1).all():  # the order of first use, in which the table stands
+            self._read(int(rows[0]), found)
+            return found
         ordered = np.argsort(rows, kind="stable")
         for run in np.split(ordered, np.flatnonzero(np.diff(rows[ordered]) > 1) + 1):
             if len(run):
                 first, last = int(rows[run[0]]), int(rows[run[-1]])
-                raw = os.pread(self.spill, (last - first + 1) * self.row_bytes, first * self.row_bytes)
-                found[run] = np.frombuffer(raw, np.float32).reshape(-1, self.dimensions)[rows[run] - first]
+                between = np.empty((last - first + 1, self.dimensions), np.float32)
+                self._read(first, between)
+                found[run] = between[rows[run] - first]
         return found
+
+    def _read(self, first: int, into: Floats) -> None:
+        """Fill ``into`` with consecutive rows of the spilled vectors."""
+        assert self.spill is not None
+        view, done = into.data.cast("B"), 0
+        while done < len(view):
+            count = os.preadv(self.spill, [view[done:]], first * self.row_bytes + done)
+            if not count:
+                raise TableError(f"{self.file}: its vectors are cut off; is the disk full?")
+            done += count
 
     def close(self) -> None:
         if self.spill is not None:

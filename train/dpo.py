@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from builder import policy, tables
+from builder import policy, tables, threads
 from builder.errors import TableError, WimError
 from builder.ids import file_sha256, fingerprint
 from builder.params import Params, Train, as_dict
@@ -93,7 +93,7 @@ def _trainer(pairs: pl.DataFrame, start: Policy, params: Params, work: Path) -> 
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import torch
     from datasets import Dataset
-    from transformers import set_seed
+    from transformers import PrinterCallback, set_seed
     from transformers.utils import logging
     from trl import DPOConfig, DPOTrainer
 
@@ -122,10 +122,11 @@ def _trainer(pairs: pl.DataFrame, start: Policy, params: Params, work: Path) -> 
         use_cpu=not cuda,
         seed=params.seed,
         report_to="none",
-        disable_tqdm=not sys.stderr.isatty(),
+        disable_tqdm=True,
     )
     tokenizer, model, reference, adapter = _models(start, params)
-    return DPOTrainer(
+    threads.suit(model)
+    trainer = DPOTrainer(
         model=model,
         ref_model=reference,
         args=config,
@@ -133,7 +134,10 @@ def _trainer(pairs: pl.DataFrame, start: Policy, params: Params, work: Path) -> 
         processing_class=tokenizer,
         peft_config=adapter,
         data_collator=_collator(tokenizer, settings),
+        callbacks=[_progress()],
     )
+    trainer.remove_callback(PrinterCallback)  # it prints to stdout, where results go
+    return trainer
 
 
 def _models(start: Policy, params: Params) -> tuple[Any, Any, Any, Any]:
@@ -146,7 +150,7 @@ def _models(start: Policy, params: Params) -> tuple[Any, Any, Any, Any]:
     tokenizer = AutoTokenizer.from_pretrained(name, revision=start.revision)
 
     def load() -> Any:
-        # bf16 weights only where bf16 is asked for: an adapter of a 16-bit file trains in float32.
+        # A model stored in 16 bits is trained in float32 unless bf16 is asked for.
         dtype = torch.bfloat16 if params.train.bf16 else torch.float32
         return AutoModelForCausalLM.from_pretrained(name, revision=start.revision, dtype=dtype, use_safetensors=True)
 
@@ -173,6 +177,31 @@ def _collator(tokenizer: Any, settings: Train) -> Any:
             return super().torch_call(cut)  # type: ignore[no-any-return]
 
     return Cut(pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
+
+
+def _progress() -> Any:
+    from tqdm import tqdm
+    from transformers import TrainerCallback
+
+    class Progress(TrainerCallback):  # type: ignore[misc]
+        """Steps, loss and margin on stderr."""
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            del args, control, kwargs
+            interval = 0.5 if sys.stderr.isatty() else 30.0
+            self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc="train", mininterval=interval)
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+            del args, control, kwargs
+            if logs and "loss" in logs:
+                self.bar.set_postfix(loss=logs["loss"], margin=logs.get("rewards/margins"), refresh=False)
+                self.bar.update(state.global_step - self.bar.n)
+
+        def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            del args, state, control, kwargs
+            self.bar.close()
+
+    return Progress()
 
 
 def _metrics(history: list[dict[str, Any]]) -> pl.DataFrame:

@@ -28,7 +28,8 @@ def search(
     """
     rows = torch.arange(len(input_ids), device=input_ids.device)
     padding, ends = generation_config._pad_token_tensor, generation_config._eos_token_tensor
-    mask = kwargs["attention_mask"]
+    mask = kwargs.get("attention_mask")
+    mask = torch.ones_like(input_ids) if mask is None else mask
     done = torch.zeros_like(rows, dtype=torch.bool)
     positions = (mask.cumsum(-1) - 1).clamp_min(0)
     out = model(input_ids, attention_mask=mask, position_ids=positions, use_cache=True, output_hidden_states=True)

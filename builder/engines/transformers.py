@@ -8,7 +8,7 @@ float32 and bfloat16 such flips happen now and then.
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from builder import chat
+from builder import chat, threads
 from builder.engines import Completion, Request, Sampling
 from builder.errors import EngineError
 from builder.params import Params
@@ -82,6 +82,7 @@ class Engine:
         if self.tokenizer.chat_template is None:
             raise EngineError(f"model {policy.model}: its tokenizer has no chat template")
         self.model = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+        threads.suit(self.model)
         self.loaded = (policy.model, policy.revision)
 
     def _switch_to(self, policy: Policy) -> None:
