@@ -37,16 +37,18 @@ def run(runs: Sequence[Path], out: Path, params: Params, repo: str | None = None
     ratings = pl.concat([_ratings(run) for run in runs], how="diagonal")
     prompted = pl.col("prompt").list.len() > 0
     parts = {"default": pairs.filter(prompted), "unprompted": pairs.filter(~prompted), "ratings": ratings}
+    if pairs.is_empty():
+        raise TableError("publish: the runs hold no pair; `wim stats` tells what became of their prompts")
     if pairs["pair_id"].is_duplicated().any():
         raise TableError("publish: the same pair is in several of the runs; give each its own --arm or --round")
     about = tables.metadata("publish", {}, {})
     for name, frame in parts.items():
         file = out / _file(name)
-        if len(frame) or name == "default":
+        if len(frame):
             tables.write(file, "pairs" if name != "ratings" else "ratings", frame, about)
         else:
             file.unlink(missing_ok=True)
-    stats = {_label(run, pairs): tables.read_json(run / "stats.json") for run in runs}
+    stats = {_label(run): tables.read_json(run / "stats.json") for run in runs}
     tables.write_json(out / "stats.json", stats)
     tables.write_text(out / "README.md", card(parts, stats, repo))
     pushed = _push(out, repo) if push and repo else None
@@ -65,16 +67,20 @@ def _ratings(run: Path) -> pl.DataFrame:
     feedback = feedback.select("completion_id", "judge", "wim_status", feedback=pl.col("wim"))
     completions = completions.rename({"text": "completion"})
     joined = ratings.join(completions, on="completion_id", how="left", maintain_order="left")
-    return joined.join(feedback, on=["completion_id", "judge"], how="left", maintain_order="left")
+    joined = joined.join(feedback, on=["completion_id", "judge"], how="left", maintain_order="left")
+    arm, index = _named(run)
+    return joined.with_columns(pl.lit(arm).alias("arm"), pl.lit(index, pl.Int32).alias("round"))
 
 
-def _label(run: Path, pairs: pl.DataFrame) -> str:
-    named = tables.read(tables.find(run, "pairs"), "pairs", ["arm", "round"]).unique()
-    del pairs
-    if len(named) != 1:
-        return run.name
-    arm, index = named.row(0)
-    return f"{arm or 'run'} round {index}"
+def _named(run: Path) -> tuple[str, int]:
+    """Arm and round of a run, as its pairs say; an import without a pair has none."""
+    names = tables.read(tables.find(run, "pairs"), "pairs", ["arm", "round"]).unique()
+    return names.row(0) if len(names) == 1 else ("", 0)
+
+
+def _label(run: Path) -> str:
+    arm, index = _named(run)
+    return f"{arm} round {index}" if arm else run.name
 
 
 def card(parts: Mapping[str, pl.DataFrame], stats: Mapping[str, Any], repo: str | None) -> str:
@@ -84,7 +90,7 @@ def card(parts: Mapping[str, pl.DataFrame], stats: Mapping[str, Any], repo: str 
     configs = "".join(
         f"- config_name: {name}\n  data_files:\n  - split: train\n    path: {_file(name)}\n"
         for name, frame in parts.items()
-        if len(frame) or name == "default"
+        if len(frame)
     )
     title = (repo or "What-Is-Missing preference pairs").split("/")[-1]
     return f"""---

@@ -1,0 +1,99 @@
+"""Run folders as the report reads them. Statistics and ratings must be there; all else may be missing."""
+
+import json
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from builder import tables
+from builder.compare import MEAN
+from builder.errors import TableError
+from builder.params import Rating
+
+COUNTED = {"prompts", "completions", "judgements", "pairs", "methods"}
+EVALUATED = {f"{part}{end}" for part in ("", "base_") for end in ("mean", "low", "high")}
+EVALUATED |= {"n", "difference", "difference_low", "difference_high"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One round of one arm: stats.json and, where the policy was evaluated, evaluation.json."""
+
+    path: Path
+    arm: str
+    round: int
+    label: str
+    stats: dict[str, Any]
+    evaluation: dict[str, Any] | None
+
+    def table(self, name: str, columns: Sequence[str] | None = None) -> pl.DataFrame | None:
+        """The table of that name, None where the run has none."""
+        file = tables.path(self.path, name)
+        return tables.read(file, name, columns) if file.is_file() else None
+
+    def scale(self) -> tuple[float, float]:
+        """The scale of the ``rating`` column, as the ratings table says it was made."""
+        low, high = self._settings("ratings").get("rating", {}).get("scale", Rating().scale)
+        return float(low), float(high)
+
+    def judge(self) -> str:
+        """Whose ratings the pairs compare: a judge's name, or ``mean``."""
+        return str(self._settings("pairs").get("pair", {}).get("judge", MEAN))
+
+    def _settings(self, name: str) -> dict[str, Any]:
+        file = tables.path(self.path, name)
+        if not file.is_file():
+            return {}
+        about = tables.open_parquet(file).schema_arrow.metadata or {}
+        settings: dict[str, Any] = json.loads(about.get(b"wim", b"{}")).get("params", {})
+        return settings
+
+
+def load(paths: Sequence[Path]) -> list[Run]:
+    """The runs, arms in the order given, each arm's rounds in theirs. Raises TableError for what is no run.
+
+    Where two runs are the same round of the same arm (another seed, say), their paths tell them apart.
+    """
+    runs = [_load(path) for path in dict.fromkeys(paths)]
+    times = Counter((run.arm, run.round) for run in runs)
+    runs = [_by_path(run) if times[run.arm, run.round] > 1 else run for run in runs]
+    arms = list(dict.fromkeys(run.arm for run in runs))
+    return sorted(runs, key=lambda run: (arms.index(run.arm), run.round))
+
+
+def _load(path: Path) -> Run:
+    if not path.is_dir():
+        raise TableError(f"{path}: there is no such run folder")
+    stats = _json(path / "stats.json", COUNTED)
+    tables.open_parquet(tables.find(path, "ratings")).close()
+    evaluation = path / "evaluation.json"
+    arm, index, label = _names(path)
+    return Run(path, arm, index, label, stats, _json(evaluation, EVALUATED) if evaluation.is_file() else None)
+
+
+def _json(file: Path, keys: Collection[str]) -> dict[str, Any]:
+    value = tables.read_json(file)
+    absent = sorted(set(keys) - set(value)) if isinstance(value, dict) else sorted(keys)
+    if absent:
+        raise TableError(f"{file}: {', '.join(absent)} expected; is {file.parent} the folder of one run?")
+    return dict(value)
+
+
+def _names(path: Path) -> tuple[str, int, str]:
+    """Arm, round and label from the pairs table or, if it names no arm, from the folders' names."""
+    file = tables.path(path, "pairs")
+    first = tables.read(file, "pairs", ["arm", "round"]).head(1).rows() if file.is_file() else []
+    arm, index = first[0] if first else ("", 0)
+    folder = path.resolve()
+    if not arm and folder.name.isdigit():
+        arm, index = folder.parent.name, int(folder.name)
+    return (arm, index, f"{arm}, round {index}") if arm else (folder.name, index, folder.name)
+
+
+def _by_path(run: Run) -> Run:
+    arm = run.path.parent if run.path.name == str(run.round) else run.path
+    return replace(run, arm=str(arm), label=str(run.path))

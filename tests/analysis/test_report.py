@@ -1,0 +1,255 @@
+"""The page tells the numbers of the run, loads nothing, and takes hostile text as text."""
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from analysis import histograms, report, runs, summary
+from builder import evaluate, tables
+from builder.errors import WimError
+
+
+class Page(HTMLParser):
+    """What a browser sees: the tags with their attributes, the rows of tables, the charts' specifications."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.rows: list[list[str]] = []
+        self.specs: list[dict[str, Any]] = []
+        self.words: list[str] = []
+        self.inside = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self.inside = "spec" if dict(attrs).get("type") == "application/json" else tag
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        del tag
+        self.inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self.inside == "spec":
+            self.specs.append(json.loads(data))
+        elif self.inside in ("td", "th"):
+            self.rows[-1][-1] += data
+        elif self.inside not in ("script", "style"):
+            self.words.append(data)
+
+    def row(self, *beginning: str) -> list[str]:
+        return next(row[len(beginning) :] for row in self.rows if row[: len(beginning)] == list(beginning))
+
+
+def written(paths: list[Path], out: Path) -> tuple[str, Page]:
+    report.run(paths, out)
+    text = out.read_text(encoding="utf-8")
+    return text, Page(text)
+
+
+def evaluated(run: Path, gain: float, noise: float = 0.0) -> dict[str, Any]:
+    """Evaluation files of 40 prompts, ``gain`` above the base on the average of every two prompts."""
+    rng = np.random.default_rng(3)
+    base = rng.uniform(0.2, 0.6, 40)
+    values = base + gain + noise * np.tile([1.0, -1.0], 20)
+    ids = [f"p{i}" for i in range(40)]
+    frame = pl.DataFrame({"prompt_id": ids, "completion_id": ids, "value": values})
+    tables.write(run / "evaluation.parquet", "evaluation", frame, {})
+    found = evaluate.summarise(values, base, 0)
+    tables.write_json(run / "evaluation.json", found)
+    return found
+
+
+def trained(run: Path, steps: int) -> None:
+    values = [(step, name, 1 / step) for step in range(1, steps + 1) for name in ("loss", "rewards/margins")]
+    frame = pl.DataFrame(values, schema={"step": pl.Int32, "name": pl.String, "value": pl.Float64}, orient="row")
+    tables.write(run / "training.parquet", "training", frame, {})
+
+
+def values(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    (rows,) = spec["datasets"].values()
+    return list(rows)
+
+
+def test_the_tie_table_holds_the_numbers_of_stats_json(run: Path, tmp_path: Path) -> None:
+    _, page = written([run], tmp_path / "report.html")
+    stats = tables.read_json(run / "stats.json")
+    for method, name in (("numerical", "number"), ("wim", "WIM"), ("reward", "reward")):
+        entry = stats["methods"][method]
+        shown = page.row("wim, round 0", name)
+        assert shown[:3] == [f"{entry['tie_rate']:.2%}", f"{entry['ties']:,}", f"{entry['judged_pairs']:,}"]
+        assert shown[3] == f"{entry['average_delta']:.3f}"
+        assert shown[4] == f"{entry['normalised_delta']:.4f}"
+        assert shown[5] == f"{entry['effect_delta']:.3f}"
+    assert stats["methods"]["numerical"]["ties"] > 0
+    assert page.row("Prompts") == ["8"]
+    assert page.row("… with fewer than two to compare") == [str(stats["prompts"]["too_few"])]
+    assert page.row("Pairs") == [str(stats["pairs"])]
+
+
+def test_the_summary_states_ties_and_pairs(run: Path) -> None:
+    methods = tables.read_json(run / "stats.json")["methods"]
+    ties, pairs = summary.sentences(runs.load([run]))[:2]
+    number, text = methods["numerical"], methods["wim"]
+    assert f"numbers tie {number['ties']} of {number['judged_pairs']} judged pairs ({number['tie_rate']:.1%})" in ties
+    assert f"WIM ratings tie {text['ties']} of {text['judged_pairs']} judged pairs ({text['tie_rate']:.1%})" in ties
+    assert pairs.startswith("7 preference pairs came out: of 8 prompts, 7 gave pairs")
+
+
+def test_histograms_count_what_stats_json_counts(run: Path, tmp_path: Path) -> None:
+    _, page = written([run], tmp_path / "report.html")
+    stats = tables.read_json(run / "stats.json")
+    number, text, deltas = (values(spec) for spec in page.specs)
+    assert sum(row["count"] for row in number) == sum(row["count"] for row in text) == stats["completions"]["compared"]
+    assert {(row["low"] + row["high"]) / 2: row["count"] for row in number if row["count"]} == {4: 4, 7: 18}
+    by_rating = {name: [row for row in deltas if row["rating"] == name] for name in ("number", "WIM")}
+    assert sum(row["count"] for row in by_rating["WIM"]) == stats["methods"]["wim"]["judged_pairs"]
+    assert by_rating["number"][0]["count"] == stats["methods"]["numerical"]["ties"]
+    third = next(row for row in by_rating["number"] if row["low"] == pytest.approx(3 / 9))
+    assert third["count"] == stats["methods"]["numerical"]["judged_pairs"] - by_rating["number"][0]["count"]
+
+
+@pytest.mark.parametrize(("low", "step"), [(1.0, 1.0), (0.0, 0.1)])
+def test_delta_bins_keep_the_steps_of_a_scale_apart(low: float, step: float) -> None:
+    """Ten numbers a step apart: nine pairs differ by one step, eight by two, however steps are rounded."""
+    frame = pl.DataFrame({"prompt_id": ["p"] * 10, "completion_id": [str(i) for i in range(10)], "judge": "j"})
+    frame = frame.with_columns(rating=pl.Series([low + step * i for i in range(10)]), wim_10=None, reason=None)
+    texts = frame.select("completion_id", text="completion_id")
+    judged = histograms.judged(frame.cast({"wim_10": pl.Float64, "reason": pl.String}), texts, "mean")
+    bins = histograms.of_deltas(judged["numerical"], (low, low + 9 * step)).filter(pl.col("count") > 0)
+    assert bins["count"].to_list() == [9, 8, 7, 6, 5, 4, 3, 2, 1]
+    assert bins["low"].to_list() == pytest.approx([i / 9 for i in range(1, 9)] + [35 / 36])
+
+
+def test_nothing_is_loaded_from_anywhere(run: Path, tmp_path: Path) -> None:
+    evaluated(run, 0.1)
+    trained(run, 5)
+    text, page = written([run], tmp_path / "report.html")
+    sources = [(tag, name) for tag, attributes in page.tags for name in attributes if name in ("src", "href", "srcset")]
+    assert sources == []
+    assert "@import" not in text
+    assert not re.search(r"url\(\s*['\"]?https?:", text)
+    policy = next(a["content"] for tag, a in page.tags if tag == "meta" and a.get("http-equiv"))
+    assert policy is not None
+    assert "default-src 'none'" in policy
+    assert all("url" not in str(spec.get("data")) for spec in page.specs)
+    assert text.count("window.vegaEmbed") == 1
+    assert len(text) < 5_000_000
+
+
+def test_hostile_text_stays_text(run: Path, tmp_path: Path, hostile: str) -> None:
+    pairs = tables.read(run / "pairs.parquet", "pairs").with_columns(arm=pl.lit(hostile))
+    tables.write(run / "pairs.parquet", "pairs", pairs, {})
+    evaluated(run, 0.1)
+    _, page = written([shutil.copytree(run, tmp_path / "other")], tmp_path / "report.html")
+    assert page.row(hostile, "before")
+    assert sum(hostile in word for word in page.words) >= 5
+    assert not [tag for tag, _ in page.tags if tag == "img"]
+    assert [a for tag, a in page.tags if tag == "script" and a != {"type": "application/json"}] == [{}, {}]
+    assert any(row.get("arm") == hostile for spec in page.specs for row in values(spec))
+
+
+def test_sections_without_tables_are_left_out(run: Path, tmp_path: Path) -> None:
+    _, whole = written([run], tmp_path / "report.html")
+    assert not {"True coverage", "Training"} & set(whole.words)
+    assert {"Ties", "Ratings", "Deltas", "From prompts to pairs", "Pairs in words"} <= set(whole.words)
+    for name in ("prompts", "completions", "feedback", "embeddings", "pairs"):
+        (run / f"{name}.parquet").unlink()
+    _, bare = written([run], tmp_path / "report.html")
+    assert {"Ties", "Ratings", "From prompts to pairs"} <= set(bare.words)
+    assert not {"Deltas", "Pairs in words"} & set(bare.words)
+    assert bare.row("wim, round 0", "WIM") == whole.row("wim, round 0", "WIM")
+
+
+@pytest.mark.parametrize(
+    ("gain", "noise", "verdict"),
+    [(0.1, 0.0, "more than before"), (-0.1, 0.0, "less than before"), (0.01, 0.3, "includes zero")],
+)
+def test_the_coverage_of_an_arm_is_told_as_its_interval_says(
+    run: Path, gain: float, noise: float, verdict: str
+) -> None:
+    found = evaluated(run, gain, noise)
+    sentence = summary.sentences(runs.load([run]))[-1]
+    assert sentence.startswith(f"wim: true coverage on 40 held-out prompts was {found['base_mean']:.1%} before")
+    assert f"{100 * found['difference']:+.1f} points" in sentence
+    assert verdict in sentence
+
+
+def test_coverage_is_drawn_before_and_after_each_round(run: Path, tmp_path: Path) -> None:
+    later = shutil.copytree(run, run.parent / "1")
+    pairs = tables.read(later / "pairs.parquet", "pairs")
+    tables.write(later / "pairs.parquet", "pairs", pairs.with_columns(round=pl.lit(1, pl.Int32)), {})
+    first, second = evaluated(run, 0.05), evaluated(later, 0.1)
+    trained(later, 7)
+    _, page = written([later, run], tmp_path / "report.html")
+    points = {row["when"]: row for row in values(page.specs[0])}
+    assert list(points) == ["before", "after round 0", "after round 1"]
+    assert points["before"]["mean"] == first["base_mean"]
+    assert [points["after round 1"][name] for name in ("mean", "low", "high")] == [
+        second[name] for name in ("mean", "low", "high")
+    ]
+    assert page.row("wim", "after round 1")[0] == f"{second['mean']:.1%}"
+    assert "Loss, round 1" in page.words
+    assert "Loss, round 0" not in page.words
+
+
+def test_arms_are_compared_prompt_by_prompt(run: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(run, tmp_path / "runs" / "numerical" / "0")
+    pairs = tables.read(other / "pairs.parquet", "pairs").with_columns(arm=pl.lit("numerical"))
+    tables.write(other / "pairs.parquet", "pairs", pairs, {})
+    evaluated(run, 0.1)
+    evaluated(other, 0.03)
+    _, page = written([run, other], tmp_path / "report.html")
+    assert page.row("wim less numerical") == ["+7.0 points", "+7.0 to +7.0", "no"]
+
+
+def test_a_long_training_is_drawn_as_few_points(run: Path, tmp_path: Path) -> None:
+    trained(run, 50_000)
+    _, page = written([run], tmp_path / "report.html")
+    loss = next(spec for spec in page.specs if "step" in str(spec["encoding"]))
+    assert len(values(loss)) <= 300
+    assert values(loss)[-1]["step"] == 50_000
+
+
+def test_runs_without_an_arm_go_by_their_folders(run: Path, tmp_path: Path) -> None:
+    named = shutil.copytree(run, tmp_path / "critiques")
+    for folder in (run, named):
+        pairs = tables.read(folder / "pairs.parquet", "pairs").with_columns(arm=pl.lit(""))
+        tables.write(folder / "pairs.parquet", "pairs", pairs.head(0) if folder == run else pairs, {})
+    assert [found.label for found in runs.load([named, run])] == ["critiques", "wim, round 0"]
+
+
+def test_runs_of_the_same_name_are_told_apart_by_their_paths(run: Path, tmp_path: Path) -> None:
+    again = shutil.copytree(run, tmp_path / "seed-2" / "wim" / "0")
+    assert [found.label for found in runs.load([run, again, run])] == [str(run), str(again)]
+
+
+def test_the_same_runs_give_the_same_bytes(run: Path, tmp_path: Path) -> None:
+    evaluated(run, 0.1)
+    trained(run, 5)
+    first, _ = written([run], tmp_path / "a.html")
+    second, _ = written([run], tmp_path / "b.html")
+    assert first == second
+
+
+def test_what_is_no_run_is_named_in_one_error(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(WimError, match="nowhere: there is no such run folder"):
+        report.run([tmp_path / "nowhere"], tmp_path / "report.html")
+    (run / "ratings.parquet").write_bytes(b"PAR1 cut short")
+    with pytest.raises(WimError, match=r"ratings\.parquet: not a complete Parquet file"):
+        report.run([run], tmp_path / "report.html")
+    (run / "stats.json").write_text("{}")
+    with pytest.raises(WimError, match=r"stats\.json: completions, .* expected"):
+        report.run([run], tmp_path / "report.html")
+    assert not (tmp_path / "report.html").exists()

@@ -1,0 +1,126 @@
+"""dvc.yaml with the real DVC, models and trainer, on a few prompts of the demo."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import yaml
+
+from builder import params
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = sorted(ROOT.glob("configs/*.yaml"))
+TABLES = ("completions", "feedback", "embeddings", "ratings", "pairs")
+
+
+def dvc(folder: Path, *arguments: str) -> str:
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(folder),
+    }
+    done = subprocess.run(["dvc", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return done.stdout
+
+
+def make_checkout(folder: Path, config: Path = ROOT / "params.yaml", **changes: Any) -> Path:
+    for name in ("builder", "train", "data"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "dvc.yaml", folder)
+    edit(folder, yaml.safe_load(config.read_text()) | changes)
+    dvc(folder, "init", "-q", "--no-scm")
+    return folder
+
+
+def edit(folder: Path, document: dict[str, Any]) -> None:
+    (folder / "params.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+
+
+def read(folder: Path) -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load((folder / "params.yaml").read_text())
+    return document
+
+
+def small(folder: Path) -> Path:
+    settings = read(ROOT)
+    changes = {"prompts": settings["prompts"] | {"limit": 6}, "complete": settings["complete"] | {"n": 2}}
+    changes |= {"train": settings["train"] | {"max_steps": 1, "batch": 2, "device_batch": 2}, "arms": ["wim", "random"]}
+    return make_checkout(folder, **changes)
+
+
+def stages_run(output: str) -> set[str]:
+    return set(re.findall(r"Running stage '([^']+)'", output))
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_loads_and_resolves(config: Path, tmp_path: Path) -> None:
+    document = yaml.safe_load(config.read_text())
+    for arm in document["arms"]:
+        for entry in document["rounds"]:
+            params.load(config, [], arm, entry["index"])
+    stages = dvc(make_checkout(tmp_path, config), "stage", "list", "--name-only").split()
+    arms, rounds = document["arms"], [entry["index"] for entry in document["rounds"]]
+    per_run = ("complete", "judge", "embed", "rate", "pair", "train", "evaluate", "publish")
+    wanted = {f"{stage}@{arm}-round{k}" for stage in per_run for arm in arms for k in rounds}
+    assert set(stages) == wanted | {"prompts"} | {f"base@{arm}" for arm in arms}
+    assert len(stages) <= 60
+
+
+def test_the_shipped_parameters_are_the_demo() -> None:
+    assert (ROOT / "params.yaml").read_text() == (ROOT / "configs/demo.yaml").read_text()
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = small(tmp_path_factory.mktemp("pipeline"))
+    assert len(stages_run(dvc(folder, "repro"))) == 35
+    return folder
+
+
+def test_arms_share_their_first_round_and_part_after_it(done: Path) -> None:
+    first = [(done / f"runs/{arm}/0/feedback.parquet").read_bytes() for arm in ("wim", "random")]
+    assert first[0] == first[1]
+    policies = [pl.read_parquet(done / f"runs/{arm}/1/completions.parquet")["policy"][0] for arm in ("wim", "random")]
+    assert policies[0] != policies[1]
+    pairs = pl.read_parquet(done / "runs/random/1/pairs.parquet")
+    assert set(pairs["arm"]) | {pairs["method"][0]} == {"random"}
+    assert set(pairs["round"]) == {1}
+
+
+def test_nothing_runs_twice_and_a_change_reruns_what_depends_on_it(done: Path) -> None:
+    assert stages_run(dvc(done, "repro")) == set()
+    document = read(done)
+    edit(done, document | {"pair": document["pair"] | {"min_gap": 0.001}})
+    ran = stages_run(dvc(done, "repro", "--dry"))
+    assert {stage.split("@")[0] for stage in ran} <= {
+        "pair",
+        "train",
+        "evaluate",
+        "publish",
+        "complete",
+        "judge",
+        "embed",
+        "rate",
+    }
+    assert {stage for stage in ran if stage.endswith("round0")} == {
+        f"{stage}@{arm}-round0" for stage in ("pair", "train", "evaluate", "publish") for arm in ("wim", "random")
+    }
+    rounds = [document["rounds"][0], document["rounds"][1] | {"train": {"max_steps": 2}}]
+    edit(done, document | {"rounds": rounds})
+    ran = stages_run(dvc(done, "repro", "--dry"))
+    assert ran == {f"{stage}@{arm}-round1" for stage in ("train", "evaluate") for arm in ("wim", "random")}
+    edit(done, document)
+
+
+def test_a_second_run_elsewhere_gives_the_same_bytes(done: Path, tmp_path: Path) -> None:
+    again = small(tmp_path)
+    dvc(again, "repro")
+    for file in sorted(done.glob("runs/**/*.parquet")):
+        assert (again / file.relative_to(done)).read_bytes() == file.read_bytes(), file.name
+    assert {file.stem for file in done.glob("runs/wim/1/*.parquet")} >= set(TABLES)
