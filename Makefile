@@ -7,6 +7,8 @@ BIN    := $(VENV)/bin
 LINKS   = UV_FIND_LINKS="$${UV_FIND_LINKS:-$$($(BIN)/python -m pip config get global.find-links 2>/dev/null || echo $$PIP_FIND_LINKS)}"
 INSTALL = $(LINKS) $(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python --excludes excludes.txt
 COMPILE = $(LINKS) $(BIN)/uv pip compile -q --no-header --no-annotate --python-version 3.11 --python-platform x86_64-manylinux_2_28
+ARMS    = $(shell sed -n 's/^arms: *\[\(.*\)\]/\1/p' params.yaml | tr -d ,)
+ONE_ARM = 'dvc repro --glob "publish@ARM-*" "evaluate@ARM-*" 2>&1 | sed -u "s/^/ARM | /"'
 RUNS    = $(wildcard runs/*/[0-9]*)
 export PATH := $(abspath $(BIN)):$(PATH)
 
@@ -29,7 +31,9 @@ $(VENV)/%.done: $(BIN)/uv %.lock pyproject.toml
 	@touch $@
 
 demo: setup ## run the pipeline on the embedded default and show what came out
-	dvc repro -q
+	dvc repro embed@$(firstword $(ARMS))-round0 # what the arms share is done once
+	-@printf '%s\n' $(ARMS) | OMP_NUM_THREADS=1 xargs -P 2 -I ARM sh -c $(ONE_ARM) # two arms at a time
+	dvc repro # whatever is left
 	@$(MAKE) --no-print-directory result
 
 result: ## the result table, and where the files are

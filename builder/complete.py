@@ -30,7 +30,7 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None) -> Made
     frame = complete(prompts, by, params)
     inputs = {"prompts": tables.find(folder, "prompts")}
     settings = {"complete": vars(params.complete), "engine": params.engine.name, "seed": params.seed}
-    about = tables.metadata("complete", settings, inputs, policy=by.hash(), model=params.model.name)
+    about = tables.metadata("complete", settings, inputs, policy=by.hash(), model=policy.model_label(params.model.name))
     tables.write(tables.path(folder, "completions"), "completions", frame, about)
     empty, cut = (frame["text"].str.strip_chars() == "").sum(), (frame["finish_reason"] == "length").sum()
     return Made(len(prompts), len(frame), int(cut), int(empty))

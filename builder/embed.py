@@ -13,7 +13,7 @@ from builder import judgements, plugins, rows, tables
 from builder.errors import EngineError
 from builder.ids import sha256, text_id
 from builder.params import Embed, Params
-from builder.policy import model_identity
+from builder.policy import model_identity, model_label
 
 PART = 512
 
@@ -33,7 +33,8 @@ def run(folder: Path, params: Params) -> Made:
     texts = wanted(judgements.collect(completions, feedback), params)
     table = embed(texts, params.embed)
     inputs = {name: tables.find(folder, name) for name in ("completions", "feedback")}
-    about = tables.metadata("embed", vars(params.embed), inputs, model=identity(params.embed))
+    settings = vars(params.embed) | {"model": model_label(params.embed.model)}
+    about = tables.metadata("embed", settings, inputs, model=identity(params.embed))
     with tables.writer(tables.path(folder, "embeddings"), table.schema, about) as out:
         out.write_table(table, row_group_size=tables.ROW_GROUP)
     return Made(len(texts), int(np.count_nonzero(table["truncated"])))
@@ -50,20 +51,17 @@ def wanted(frame: pl.DataFrame, params: Params) -> list[str]:
 def embed(texts: Sequence[str], settings: Embed) -> pa.Table:
     """Table of text_id, embedding, tokens (as the model's own tokeniser counts) and truncated.
 
-    Texts are worked off in parts of like length whose composition depends on ``texts`` alone: a run
-    that was killed goes on with the same parts and so with the same bits.
+    Texts are worked off in parts of like length, kept under the fingerprint of all of ``texts``: a run
+    that was killed goes on with parts of the same composition, and so with the same bits.
     """
-    order = sorted(range(len(texts)), key=lambda i: (len(texts[i]), texts[i]))
-    parts = {i: start for start in range(0, len(order), PART) for i in order[start : start + PART]}
-    composition = {
-        start: sha256("\n".join(text_id(texts[i]) for i in order[start : start + PART]))
-        for start in range(0, len(order), PART)
-    }
     encoder = _Encoder(settings)
+    order = sorted(range(len(texts)), key=lambda i: (len(texts[i]), texts[i]))
+    ids = [text_id(text) for text in texts]
+    keys = [ids[i] for i in order]
     done = rows.compute(
         "embed",
-        {"model": identity(settings), "settings": vars(settings)},
-        [f"{text_id(texts[i])} {composition[parts[i]]}" for i in order],
+        {"model": identity(settings), "settings": vars(settings), "texts": sha256("\n".join(keys))},
+        keys,
         lambda chunk: encoder([texts[order[i]] for i in chunk]),
         "embed",
         part=PART,
@@ -73,9 +71,8 @@ def embed(texts: Sequence[str], settings: Embed) -> pa.Table:
     back = np.empty(len(order), np.int64)
     back[order] = np.arange(len(order))
     done = done.take(pa.array(back)).combine_chunks()
-    ids = pa.array([text_id(text) for text in texts])
     schema = tables.embeddings_schema(done.schema.field("embedding").type.list_size)
-    return done.add_column(0, "text_id", ids).cast(schema)
+    return done.add_column(0, "text_id", pa.array(ids)).cast(schema)
 
 
 def identity(settings: Embed) -> dict[str, Any]:

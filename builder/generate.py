@@ -1,6 +1,6 @@
 """Generation by row: requests to an engine, of which those that were answered before are not repeated."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -39,8 +39,8 @@ def generate(
     sampling, its messages, its seed. ``names`` make its key readable.
     """
     engine = engine or Lazy(params)
-    settings = {"engine": params.engine.name, "settings": _settings(params)}
-    hashes: dict[Policy, str] = {}
+    hashes = {policy: policy.hash() for policy in {request.policy for request in requests}}
+    settings = {"engine": params.engine.name, "settings": _settings(params), "policies": sorted(hashes.values())}
     keys = [f"{name} {_key(request, hashes)}" for name, request in zip(names, requests, strict=True)]
     done = rows.compute(kind, settings, keys, lambda chunk: engine([requests[i] for i in chunk]), label)
     return done if done.num_rows else SCHEMA.empty_table()
@@ -52,9 +52,7 @@ def _settings(params: Params) -> Any:
     return {k: v for k, v in (block if isinstance(block, dict) else vars(block)).items() if k != "batch_size"}
 
 
-def _key(request: Request, hashes: dict[Policy, str]) -> str:
-    if request.policy not in hashes:
-        hashes[request.policy] = request.policy.hash()
+def _key(request: Request, hashes: Mapping[Policy, str]) -> str:
     sampling = request.sampling
     how = vars(sampling) | {"contrastive": vars(sampling.contrastive) if sampling.contrastive else None}
     content = {"messages": request.messages, "policy": hashes[request.policy], "seed": request.seed, "how": how}

@@ -239,7 +239,7 @@ def _add(made: Import, fields: Mapping[str, Any], said: _Said) -> bool:
     if completion is None and made.sizes.get(given, 0) == MOST:
         raise FieldError("completion", f"is one too many: a prompt has at most {MOST:,}")
     prompt = completion.prompt if completion else None
-    if prompt is None or prompt.content != content is not None:
+    if prompt is None or (content and prompt.content != content):
         prompt = made.prompts.setdefault((given, content), _Prompt(given, content, messages or []))
     if completion is None:
         completion = _Completion(prompt, text, own_id, once["model"])
@@ -295,6 +295,8 @@ def _groups(made: Import) -> tuple[dict[str, _Prompt], int]:
             groups[f"{prompt.given}~{prompt.content[:8]}"] = prompt
         else:
             groups[prompt.given] = prompt
+    # A prompt stands without completions where a completion_id led its records to another one.
+    groups = {name: prompt for name, prompt in groups.items() if prompt.completions}
     return groups, sum(len(prompts) > 1 for prompts in texts.values())
 
 
@@ -350,11 +352,11 @@ def _named(group: str, prompt: _Prompt, taken: set[str]) -> Iterator[tuple[str, 
 def _judged(completion: _Completion) -> dict[str, _Said]:
     """The judgements by judge; further ones of the same judge are NAME#1, NAME#2."""
     judgements: dict[str, _Said] = {}
-    counts: dict[str, int] = {}
+    counts = {said.judge: 0 for said in completion.said}
     for said in completion.said:
         name = said.judge
-        while name in judgements:
-            counts[said.judge] = counts.get(said.judge, 0) + 1
+        while name in judgements or (name != said.judge and name in counts):
+            counts[said.judge] += 1
             name = f"{said.judge}#{counts[said.judge]}"
         judgements[name] = said
     return judgements

@@ -40,6 +40,8 @@ def _check(read: stats.Tables, settings: Pair) -> None:
         first = strangers["completion_id"][0]
         raise TableError(f"{len(strangers)} completions have no row in the prompts table, the first is {first}")
     names = read.ratings["judge"].unique().sort().to_list()
+    if MEAN in names:
+        raise TableError(f"a judge is called {MEAN!r}, which is what pair.judge calls all of them; rename it")
     if settings.judge not in (MEAN, *names):
         raise TableError(f"pair.judge is {settings.judge!r}; there are {MEAN}, {', '.join(filter(None, names))}")
 

@@ -63,7 +63,7 @@ class Prompts:
 def _check_sampling(block: str, max_tokens: int, **temperatures: float) -> None:
     _require(max_tokens >= 1, f"{block}.max_tokens", "at least 1", max_tokens)
     for name, value in temperatures.items():
-        _require(0 <= value < 100, f"{block}.{name}", "0 or more", value)
+        _require(0 <= value < 100, f"{block}.{name}", "at least 0 and below 100", value)
 
 
 @dataclass(frozen=True)
@@ -266,24 +266,36 @@ ARM_BLOCKS = ("complete", "judge", "judged_by", "embed", "rating", "rate", "pair
 """What an arm may set for itself."""
 
 _PIPELINE = ("arms", "arm", "rounds")
+_ROUND_KEYS = ("index", "previous", "train")
 
 
 def load(path: Path | None, sets: Sequence[str] = (), arm: str = "", round_index: int = 0) -> Params:
-    """Read params.yaml (None: the built-in defaults), lay ``sets``, the arm and the round over it.
+    """Read params.yaml (None: the built-in defaults), lay the arm, the round and ``sets`` over it.
 
     ``sets`` holds ``key=value`` with dots in the key and YAML in the value; it wins over the file,
-    the arm and the round. Raises ParamsError for what is unknown, of the wrong type or out of range.
+    the arm and the round. An arm or a round without a block of its own is as the file says. Raises
+    ParamsError for what is unknown, of the wrong type or out of range, in any arm or round.
     """
     document = _read_yaml(path) if path else {}
-    pipeline = {key: document.pop(key) for key in _PIPELINE if key in document}
-    _check_arms(pipeline)
-    _overlay(document, _arm_block(pipeline, arm))
-    _overlay(document, _round_block(pipeline, round_index))
-    for text in sets:
-        _overlay(document, _parse_set(text))
-    params = _build(Params, document, "")
+    over = [_parse_set(text) for text in sets]
+    document = _laid(document, over)
+    arms, rounds = _pipeline({key: document.pop(key) for key in _PIPELINE if key in document})
+    own = [{key: value for key, value in block.items() if key not in _PIPELINE} for block in over]
+    params = _build(Params, _laid(document, [arms.get(arm, {}), rounds.get(round_index, {}), *own]), "")
+    for where, block in [(f"arm.{n}", b) for n, b in arms.items()] + [(f"rounds[{i}]", b) for i, b in rounds.items()]:
+        try:
+            _build(Params, _laid(document, [block]), "")
+        except ParamsError as error:
+            raise ParamsError(f"{where}: {error}") from error
     assert isinstance(params, Params)
     return params
+
+
+def _laid(document: Mapping[str, Any], blocks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    laid = dict(document)
+    for block in blocks:
+        _overlay(laid, block)
+    return laid
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -327,30 +339,33 @@ def _overlay(under: dict[str, Any], over: Mapping[str, Any]) -> None:
             under[key] = value
 
 
-def _check_arms(pipeline: Mapping[str, Any]) -> None:
-    for name, block in (pipeline.get("arm") or {}).items():
-        if not isinstance(block, dict):
-            raise ParamsError(f"arm.{name} must be a mapping of blocks, not {block!r}")
-        for key in block:
-            if key not in ARM_BLOCKS:
-                raise ParamsError(f"arm.{name}.{_unknown(str(key), ARM_BLOCKS)}")
+def _pipeline(keys: Mapping[str, Any]) -> tuple[dict[str, Mapping[str, Any]], dict[int, Mapping[str, Any]]]:
+    """The blocks that arms, by name, and rounds, by index, lay over the file."""
+    names, arms, rounds = keys.get("arms") or [], keys.get("arm") or {}, keys.get("rounds") or []
+    _require(isinstance(names, list) and all(isinstance(n, str) for n in names), "arms", "a list of names", names)
+    _require(isinstance(arms, dict), "arm", "a mapping from names to blocks", arms)
+    _require(isinstance(rounds, list), "rounds", "a list of {index, previous}", rounds)
+    for name, block in arms.items():
+        _require(isinstance(block, dict), f"arm.{name}", "a mapping of blocks", block)
+        _check_keys(block, ARM_BLOCKS, f"arm.{name}.")
+    trains: dict[int, Mapping[str, Any]] = {}
+    for entry in rounds:
+        _require(
+            isinstance(entry, dict) and _is_index(entry.get("index")), "rounds", "a list of {index, previous}", entry
+        )
+        _check_keys(entry, _ROUND_KEYS, f"rounds[{entry['index']}].")
+        trains[entry["index"]] = {"train": entry["train"]} if entry.get("train") else {}
+    return arms, trains
 
 
-def _arm_block(pipeline: Mapping[str, Any], arm: str) -> Mapping[str, Any]:
-    block = (pipeline.get("arm") or {}).get(arm)
-    return block if isinstance(block, dict) else {}
+def _is_index(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _round_block(pipeline: Mapping[str, Any], round_index: int) -> Mapping[str, Any]:
-    for entry in pipeline.get("rounds") or []:
-        if not isinstance(entry, dict) or "index" not in entry:
-            raise ParamsError(f"rounds must be a list of {{index, previous}}, found {entry!r}")
-        for key in entry:
-            if key not in ("index", "previous", "train"):
-                raise ParamsError(f"rounds[{entry['index']}].{_unknown(str(key), ('index', 'previous', 'train'))}")
-        if entry["index"] == round_index and entry.get("train"):
-            return {"train": entry["train"]}
-    return {}
+def _check_keys(block: Mapping[str, Any], known: Sequence[str], where: str) -> None:
+    for key in block:
+        if key not in known:
+            raise ParamsError(where + _unknown(str(key), known))
 
 
 def _unknown(key: str, known: Sequence[str]) -> str:
@@ -362,12 +377,8 @@ def _build(cls: type, values: Any, where: str) -> object:
     if not isinstance(values, Mapping):
         raise ParamsError(f"{where.rstrip('.') or 'params'} must be a mapping, not {values!r}")
     hints = typing.get_type_hints(cls)
-    arguments = {}
-    for key, value in values.items():
-        if key not in hints:
-            raise ParamsError(where + _unknown(str(key), list(hints)))
-        arguments[key] = _convert(hints[key], value, where + key)
-    return cls(**arguments)
+    _check_keys(values, [*hints, *(_PIPELINE if cls is Params else ())], where)
+    return cls(**{key: _convert(hints[key], value, where + key) for key, value in values.items()})
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:

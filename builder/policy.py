@@ -39,6 +39,12 @@ def resolve_model(name: str) -> str:
     return str(shipped) if not Path(name).exists() and shipped.is_dir() else name
 
 
+def model_label(name: str) -> str:
+    """A model's name for a table's metadata, in which no path may stand."""
+    folder = Path(resolve_model(name))
+    return folder.name if folder.is_dir() else name
+
+
 def model_identity(name: str, revision: str | None) -> dict[str, Any]:
     """What tells two models apart: the content of a folder, or the name and revision on the Hub."""
     folder = Path(resolve_model(name))

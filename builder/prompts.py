@@ -1,6 +1,7 @@
 """prompts: sources -> prompts.parquet, and heldout.parquet for `wim evaluate`."""
 
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,89 +12,127 @@ from builder import ids, records, tables
 from builder.errors import InputError
 from builder.params import Params
 from builder.policy import ROOT
-from builder.records import Bad, FieldError, Record
+from builder.records import Bad, FieldError, Record, Rejected
 
 
 @dataclass(frozen=True)
 class Made:
-    """What became of the records: prompts in, duplicates and bad ones counted."""
+    """What became of the records: prompts in, duplicates and bad ones counted.
+
+    ``prompt_conflicts``: prompt ids that came with more than one prompt.
+    """
 
     prompts: int
     heldout: int
     duplicates: int
     rejected: int
+    prompt_conflicts: int
 
 
 def run(folder: Path, params: Params) -> Made:
-    """Write prompts.parquet and, where there is a source for it, heldout.parquet."""
+    """Write prompts.parquet and, where there is a source for it, heldout.parquet.
+
+    Raises InputError if a source cannot be read or holds no usable prompt, or if the two share prompts.
+    """
     settings = params.prompts
-    frame, duplicates, bad = collect(read(settings.source), settings.limit)
-    heldout, more, more_bad = collect(read(settings.heldout) if settings.heldout else [], None)
-    records.write_rejected(folder / "rejected.jsonl", bad + more_bad)
-    if frame.is_empty():
-        raise InputError(f"{settings.source}: no usable prompt" + (f"; the first fault: {bad[0]}" if bad else ""))
-    shared = set(frame["prompt_id"]) & set(heldout["prompt_id"])
+    rejected = Rejected()
+    frame, duplicates, conflicts = collect(read(settings.source), settings.limit, rejected)
+    heldout, more, more_conflicts = collect(read(settings.heldout) if settings.heldout else [], None, rejected)
+    rejected.write(folder / "rejected.jsonl")
+    for source, found in ((settings.source, frame), (settings.heldout, heldout)):
+        if source and found.is_empty():
+            fault = f"; the first fault: {rejected.records[0]}" if rejected.records else ""
+            raise InputError(f"{source}: no usable prompt{fault}")
+    _check_apart(frame, heldout, settings.source, settings.heldout or "")
+    for name, table, source in (("prompts", frame, settings.source), ("heldout", heldout, settings.heldout)):
+        if source:
+            file = _file(source)
+            about = tables.metadata("prompts", {"limit": settings.limit}, {"source": file} if file else {})
+            tables.write(tables.path(folder, name), name, table, about)
+    bad = len(rejected.records)
+    return Made(len(frame), len(heldout), duplicates + more, bad, conflicts + more_conflicts)
+
+
+def _check_apart(frame: pl.DataFrame, heldout: pl.DataFrame, source: str, heldout_source: str) -> None:
+    """What is trained on is not evaluated on, whatever id it goes by."""
+    trained = {ids.prompt_id(messages) for messages in frame["messages"].to_list()}
+    pairs = zip(heldout["prompt_id"], heldout["messages"].to_list(), strict=True)
+    shared = [name for name, messages in pairs if ids.prompt_id(messages) in trained]
     if shared:
-        raise InputError(
-            f"{settings.heldout}: {len(shared)} prompts are also in {settings.source}, such as {min(shared)}"
-        )
-    about = tables.metadata("prompts", {"limit": settings.limit}, {})
-    tables.write(tables.path(folder, "prompts"), "prompts", frame, about)
-    if settings.heldout:
-        tables.write(tables.path(folder, "heldout"), "heldout", heldout, about)
-    return Made(len(frame), len(heldout), duplicates + more, len(bad) + len(more_bad))
+        raise InputError(f"{heldout_source}: {len(shared)} prompts are also in {source}, such as {min(shared)}")
+
+
+def _file(source: str) -> Path | None:
+    """The file, which for what ships with the project is found from anywhere."""
+    return next((path for path in (Path(source), ROOT / source) if path.exists()), None)
 
 
 def read(source: str) -> Iterator[Record | Bad]:
-    """Records of a file, or of a dataset on the Hub (its split ``train``, or ``name:split``)."""
-    file = next((path for path in (Path(source), ROOT / source) if path.is_file()), None)
+    """Records of a file, or of a dataset on the Hub (its split ``train``, or ``name:split``).
+
+    Raises InputError if it is neither.
+    """
+    file = _file(source)
     if file:
         return records.read(file)
-    if Path(source).suffix or source.count("/") != 1:
+    suffix = Path(source).suffix.lower()
+    if suffix in (*records.KINDS, ".gz") or source.partition(":")[0].count("/") != 1 or source.startswith("/"):
         raise InputError(f"{source}: no such file, and no name of a dataset on the Hub (owner/name)")
     return _hub(source)
 
 
 def _hub(source: str) -> Iterator[Record | Bad]:
     import datasets
+    from huggingface_hub.utils import logging
 
     name, _, split = source.partition(":")
+    print(f"{name}: not a file here, so loaded from the Hub", file=sys.stderr)
+    logging.set_verbosity_error()  # its retries are told in the error below
     try:
         rows = datasets.load_dataset(name, split=split or "train")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{name}: cannot be loaded from the Hub: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # the Hub's client and the network raise many kinds
+        raise InputError(f"{name}: cannot be loaded from the Hub: {tables.first_line(error)}") from error
     return (Record(Path(name), number, row) for number, row in enumerate(rows, 1))
 
 
-def collect(found: Iterable[Record | Bad], limit: int | None) -> tuple[pl.DataFrame, int, list[Bad]]:
-    """The prompts table (sorted by id), how many records were duplicates, and the bad records."""
-    rows: dict[str, dict[str, Any]] = {}
-    duplicates, bad = 0, []
+def collect(found: Iterable[Record | Bad], limit: int | None, rejected: Rejected) -> tuple[pl.DataFrame, int, int]:
+    """The prompts table (sorted by id), how many records were duplicates, how many ids had several prompts.
+
+    Reading ends at ``limit`` prompts. Prompts that share an id go by ``ID~`` and 8 digits of their own.
+    """
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    duplicates = 0
     for record in found:
         if limit is not None and len(rows) >= limit:
             break
         if isinstance(record, Bad):
-            bad.append(record)
+            rejected.add(record)
             continue
         try:
             row = _row(record.fields)
         except FieldError as error:
-            bad.append(records.bad(record, error))
+            rejected.add(records.bad(record, error))
             continue
-        duplicates += row["prompt_id"] in rows
-        rows.setdefault(row["prompt_id"], row)
-    schema = pl.from_arrow(tables.SCHEMAS["prompts"].empty_table())
-    assert isinstance(schema, pl.DataFrame)
-    return pl.DataFrame([rows[key] for key in sorted(rows)], schema=schema.schema), duplicates, bad
+        key = row["prompt_id"], ids.prompt_id(row["messages"])
+        duplicates += key in rows
+        rows.setdefault(key, row)
+    contents: dict[str, int] = {}
+    for name, _ in rows:
+        contents[name] = contents.get(name, 0) + 1
+    for (name, content), row in rows.items():
+        row["prompt_id"] = f"{name}~{content[:8]}" if contents[name] > 1 else name
+    schema = pl.DataFrame(tables.SCHEMAS["prompts"].empty_table()).schema
+    frame = pl.DataFrame(list(rows.values()), schema=schema).sort("prompt_id")
+    return frame, duplicates, sum(count > 1 for count in contents.values())
 
 
-def _row(fields: Any) -> dict[str, Any]:
-    field = "messages" if fields.get("prompt") is None and "messages" in fields else "prompt"
-    messages = records.messages(fields, field)
+def _row(fields: Mapping[str, Any]) -> dict[str, Any]:
+    messages = records.messages(fields, "prompt" if fields.get("prompt") is not None else "messages")
     if messages is None:
-        raise FieldError("prompt", "is required")
+        raise records.required(fields, "prompt", " (or messages)")
+    name = records.text(fields, "prompt_id")
     return {
-        "prompt_id": records.text(fields, "prompt_id") or ids.prompt_id(messages),
+        "prompt_id": name if name and name.strip() else ids.prompt_id(messages),
         "messages": messages,
         "source": records.text(fields, "source") or "",
         "reference": records.text(fields, "reference"),

@@ -95,9 +95,11 @@ def read(file: Path) -> Iterator[Record | Bad]:
     Raises InputError, at once for a file that is missing or of no known kind, while reading for one
     that breaks off: half a file is an error, never a smaller dataset.
     """
+    if file.is_dir():
+        raise InputError(f"{file}: is a folder, not a file")
     reader = {".jsonl": _jsonl, ".json": _json, ".csv": _csv, ".parquet": _parquet}[_kind(file)]
     if not file.is_file():
-        raise InputError(f"{file}: {'is a folder, not a file' if file.is_dir() else 'no such file'}")
+        raise InputError(f"{file}: no such file")
     return _guarded(file, reader(file))
 
 
@@ -195,6 +197,7 @@ def _type(value: object) -> str:
         list: "a list",
         dict: "an object",
         str: "a text",
+        type(None): "null",
     }
     return names.get(type(value), type(value).__name__)
 
@@ -271,14 +274,19 @@ def _csv(file: Path) -> Iterator[Record | Bad]:
         reader = csv.reader(lines, strict=True)
         line = 1
         try:
-            header = _header(file, next(reader, []))
+            header = _header(file, next(filter(_is_row, reader), []))
             line = reader.line_num + 1
             for row in reader:
-                if row:
+                if _is_row(row):
                     yield _cells(file, line, header, row)
                 line = reader.line_num + 1
         except csv.Error as error:
             raise InputError(f"{file}, the row that starts in line {line}: not CSV: {error}") from error
+
+
+def _is_row(cells: Sequence[str]) -> bool:
+    """A blank line is none."""
+    return len(cells) > 1 or any(cell.strip() for cell in cells)
 
 
 def _header(file: Path, names: Sequence[str]) -> Sequence[str]:

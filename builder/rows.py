@@ -7,6 +7,7 @@ fingerprint) and the row's own key. Kill -9 at any point loses the parts in flig
 import contextlib
 import fcntl
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from builder.ids import fingerprint, sha256
 
 FOLDER = Path(".wim")
 PART = 512
+QUIET = 30.0
 
 Work = Callable[[list[int]], pa.Table]
 
@@ -30,29 +32,32 @@ def compute(
     """The rows of ``keys``, in their order; only those that are not kept yet are worked out.
 
     ``work`` gets positions in ``keys`` (at most ``part`` of them) and returns one row for each, in
-    order. A second process with the same settings waits until the first has ended.
+    order; equal keys are one row. Without keys the table has no columns. A second process with the
+    same settings waits until the first has ended. Raises TableError if rows cannot be kept.
     """
+    if not keys:
+        return pa.table({})
     folder = FOLDER / kind / fingerprint(settings)
-    folder.mkdir(parents=True, exist_ok=True)
     with _lock(folder):
         position = {key: i for i, key in reversed(list(enumerate(keys)))}
-        kept = _load(folder, position)
-        missing = sorted(position[key] for key in position.keys() - set(kept["key"].to_pylist() if kept else []))
-        parts = [kept] if kept else []
+        parts = _load(folder, pa.array(position, pa.string()))
+        kept = {key for rows in parts for key in rows["key"].to_pylist()}
+        missing = sorted(i for key, i in position.items() if key not in kept)
         for chunk in _progress(missing, part, label, len(position)):
             rows = work(chunk)
             rows = rows.add_column(0, "key", pa.array([keys[i] for i in chunk], pa.string()))
             _keep(folder, rows)
             parts.append(rows)
-    if not parts:
-        return pa.table({"key": pa.array([], pa.string())})
     rows = pa.concat_tables(parts, promote_options="default")
     return rows.take(pc.index_in(pa.array(keys, pa.string()), rows["key"].combine_chunks())).drop_columns("key")
 
 
 @contextlib.contextmanager
 def _lock(folder: Path) -> Iterator[None]:
-    with (folder / "lock").open("w") as file:
+    with tables.told(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / "lock").open("w")
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -61,18 +66,19 @@ def _lock(folder: Path) -> Iterator[None]:
         yield
 
 
-def _load(folder: Path, wanted: Mapping[str, int]) -> pa.Table | None:
-    keys = pa.array(list(wanted), pa.string())
+def _load(folder: Path, wanted: pa.Array) -> list[pa.Table]:
+    """The rows of ``wanted`` that are kept. Whoever holds the lock may clear away what a killed process left."""
+    for left in folder.glob(".*.tmp"):
+        left.unlink()
     found = []
     for file in sorted(folder.glob("*.parquet")):
         try:
-            rows = pq.read_table(file)
-        except (pa.ArrowException, OSError) as error:
-            print(f"{file}: damaged, its rows are done again ({error})", file=sys.stderr)
+            rows = pq.read_table(file, page_checksum_verification=True)
+            found.append(rows.filter(pc.is_in(rows["key"], wanted)))
+        except (pa.ArrowException, OSError, KeyError) as error:
+            print(f"{file}: damaged, its rows are done again ({tables.first_line(error)})", file=sys.stderr)
             file.unlink()
-            continue
-        found.append(rows.filter(pc.is_in(rows["key"], keys)))
-    return pa.concat_tables(found, promote_options="default") if found else None
+    return found
 
 
 def _keep(folder: Path, rows: pa.Table) -> None:
@@ -86,9 +92,14 @@ def _progress(missing: list[int], part: int, label: str, total: int) -> Iterator
         return
     from tqdm import tqdm
 
-    interval = 0.5 if sys.stderr.isatty() else 30.0
-    with tqdm(total=total, initial=total - len(missing), desc=label, unit="row", mininterval=interval) as bar:
+    bar = tqdm(total=total, initial=total - len(missing), desc=label, unit="row", disable=not sys.stderr.isatty())
+    told = time.monotonic()
+    with bar:
         for start in range(0, len(missing), part):
             chunk = missing[start : start + part]
             yield chunk
             bar.update(len(chunk))
+            if bar.disable and time.monotonic() - told > QUIET:  # a log wants lines, and few of them
+                told = time.monotonic()
+                done = total - len(missing) + start + len(chunk)
+                print(f"{label}: {done:,} of {total:,} rows", file=sys.stderr, flush=True)

@@ -125,11 +125,14 @@ def find(run: Path, name: str) -> Path:
 def open_parquet(file: Path, streamed: bool = False) -> pq.ParquetFile:
     """The file, opened; ``streamed`` holds some pages of a row group and not, as is the default, all of it.
 
-    Raises TableError if it is no complete Parquet file.
+    Raises TableError if it is no complete Parquet file. Unless streamed, a page that is not what was
+    written (our writer leaves checksums) raises OSError when it is read.
     """
-    options = {"buffer_size": 1 << 20, "pre_buffer": False} if streamed else {}
+    options = {"buffer_size": 1 << 20, "pre_buffer": False} if streamed else {"page_checksum_verification": True}
     try:
         return pq.ParquetFile(file, **options)
+    except FileNotFoundError as error:
+        raise TableError(f"{file}: does not exist") from error
     except (pa.ArrowException, OSError) as error:
         raise TableError(f"{file}: not a complete Parquet file: {first_line(error)}") from error
 
@@ -164,8 +167,10 @@ def _column(table: pa.Table, name: str, schema: pa.Schema, file: Path) -> pa.Chu
         return pa.chunked_array([pa.nulls(table.num_rows, field.type)])
     try:
         column = table[name].cast(field.type)
+        column.validate(full=True)  # text that is not UTF-8 would bring polars down
     except pa.ArrowException as error:
-        raise TableError(f"{file}: column {name!r} is {table[name].type}, not {field.type}") from error
+        what = f"is {table[name].type}, not {field.type}: {first_line(error)}"
+        raise TableError(f"{file}: column {name!r} {what}") from error
     if not field.nullable and column.null_count:
         raise TableError(f"{file}: column {name!r} holds {column.null_count} nulls")
     return column
@@ -187,23 +192,41 @@ def _small(field: pa.Field) -> pa.Field:
 
 @contextlib.contextmanager
 def writer(file: Path, schema: pa.Schema, about: Mapping[str, Any]) -> Iterator[pq.ParquetWriter]:
-    """A Parquet writer whose file appears, whole and synced, when the block ends without an error."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    """A Parquet writer whose file appears, whole and synced, when the block ends without an error.
+
+    Raises TableError where the disk is full or the folder cannot be written to.
+    """
+    with told(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     schema = schema.with_metadata({"wim": canonical_json(about)})
     vectors = [f.name for f in schema if pa.types.is_fixed_size_list(f.type)]
     try:
-        with pq.ParquetWriter(
-            temporary,
-            schema,
-            compression="zstd",
-            use_dictionary=[f.name for f in schema if pa.types.is_string(f.type)] or False,
-            use_byte_stream_split=[f"{name}.list.element" for name in vectors] or False,
-        ) as out:
+        with (
+            told(file),
+            pq.ParquetWriter(
+                temporary,
+                schema,
+                compression="zstd",
+                use_dictionary=[f.name for f in schema if pa.types.is_string(f.type)] or False,
+                use_byte_stream_split=[f"{name}.list.element" for name in vectors] or False,
+                write_page_checksum=True,
+            ) as out,
+        ):
             yield out
-        publish_file(temporary, file)
+        with told(file):
+            publish_file(temporary, file)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def told(file: Path) -> Iterator[None]:
+    """Errors of the disk as one clear line that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise TableError(f"{file}: cannot be written: {first_line(error)}") from error
 
 
 def publish_file(temporary: Path, file: Path) -> None:
@@ -220,11 +243,12 @@ def publish_file(temporary: Path, file: Path) -> None:
 
 def write_text(file: Path, text: str) -> None:
     """Write a text file as tables are written: all of it or nothing."""
-    file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
-        publish_file(temporary, file)
+        with told(file):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(text, encoding="utf-8")
+            publish_file(temporary, file)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -69,9 +69,12 @@ class Vectors:
         return keys, order
 
     def _batches(self) -> Iterator[Floats]:
-        for batch in self.parquet.iter_batches(_BATCH, columns=["embedding"]):
-            column = batch.column(0)
-            yield column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), self.dimensions)
+        try:
+            for batch in self.parquet.iter_batches(_BATCH, columns=["embedding"]):
+                column = batch.column(0)
+                yield column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), self.dimensions)
+        except (pa.ArrowException, OSError) as error:
+            raise TableError(f"{self.file}: damaged: {tables.first_line(error)}") from error
 
     def _spill(self) -> None:
         with tempfile.NamedTemporaryFile(dir=self.file.parent, prefix=".vectors", buffering=0) as out:

@@ -188,8 +188,8 @@ def _progress() -> Any:
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             del args, control, kwargs
-            interval = 0.5 if sys.stderr.isatty() else 30.0
-            self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc="train", mininterval=interval)
+            quiet = not sys.stderr.isatty()
+            self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc="train", disable=quiet)
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
             del args, control, kwargs

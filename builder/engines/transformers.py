@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import torch
 
 Prepared = tuple[int, Request, list[int]]
+WORTHWHILE = 32
+"""From so many tokens on, a shared prefix is computed once."""
 
 
 class Engine:
@@ -104,17 +106,32 @@ class Engine:
         padding = self.tokenizer.pad_token_id
         padding = self.tokenizer.eos_token_id if padding is None else padding
         longest = max(map(len, prompts))
-        ids = torch.tensor([[padding] * (longest - len(p)) + p for p in prompts], device=self.model.device)
-        mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=self.model.device)
+        # Padding stands between what the prompts share (a judge's template, say) and what they do not.
+        shared = _shared_prefix(prompts)
+        gaps = [longest - len(prompt) for prompt in prompts]
+        rows = [p[:shared] + [padding] * gap + p[shared:] for p, gap in zip(prompts, gaps, strict=True)]
+        masks = [[1] * shared + [0] * gap + [1] * (longest - shared - gap) for gap in gaps]
+        how = _how(sampling, seeds, longest, self.tokenizer)
         with torch.inference_mode():
+            if shared >= WORTHWHILE and sampling.contrastive is None:
+                how["past_key_values"] = self._prefilled(prompts[0][:shared], len(prompts))
             out = self.model.generate(
-                input_ids=ids,
-                attention_mask=mask,
+                input_ids=torch.tensor(rows, device=self.model.device),
+                attention_mask=torch.tensor(masks, device=self.model.device),
                 max_new_tokens=sampling.max_tokens,
                 pad_token_id=padding,
-                **_how(sampling, seeds, longest, self.tokenizer),
+                **how,
             )
         return [self._completion(row[longest:].tolist(), sampling) for row in out]
+
+    def _prefilled(self, prefix: list[int], rows: int) -> Any:
+        """The key-value cache of a prefix, computed once for all rows."""
+        import torch
+
+        ids = torch.tensor([prefix], device=self.model.device)
+        cache = self.model(ids, use_cache=True, logits_to_keep=1).past_key_values
+        cache.batch_repeat_interleave(rows)
+        return cache
 
     def _completion(self, ids: list[int], sampling: Sampling) -> Completion:
         ends = self.model.generation_config.eos_token_id
@@ -127,6 +144,13 @@ class Engine:
             if stop in text:
                 text, finish = text.split(stop)[0], "stop"
         return Completion(text, finish, len(tokens))
+
+
+def _shared_prefix(prompts: list[list[int]]) -> int:
+    """How many first tokens all prompts share; at least one token of each is left."""
+    first, last = min(prompts), max(prompts)
+    length = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+    return min(length, min(map(len, prompts)) - 1)
 
 
 def _how(sampling: Sampling, seeds: list[int], longest: int, tokenizer: Any) -> dict[str, Any]:

@@ -4,8 +4,9 @@ The answer format is the paper's; the words of the template are ours. Unlike the
 not tell the judge to assume that the answer is correct.
 """
 
+import bisect
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from builder.chat import Message
 from builder.judges import Reading
@@ -30,15 +31,27 @@ USER = """\
 </answer>"""
 
 PLACEHOLDERS = frozenset({"wim", "what is missing", "what's missing", "text", "missing", "your text", "wim text"})
+NUMBER_PLACEHOLDERS = frozenset({"number", "rating", "a number", "your rating", "n", "x", "..."})
 NOTHING = frozenset(
     {"nothing", "none", "n/a", "no", "nothing missing", "nothing is missing", "there is nothing missing"}
 )
 
-_FENCE = re.compile(r"<(?=/?(?:request|answer)>)", re.IGNORECASE)
-_OPENING = re.compile(r"\bwim\b[*_ ]{0,4}:[*_ ]{0,4}(?P<labelled>\[+)|(?P<bare>(?<!\[)\[{3,})", re.IGNORECASE)
-_RATING = re.compile(r"\brating\b[*_ ]{0,4}:[*_ ]{0,4}\[+(?P<value>[^\[\]\n]{0,80})(?P<close>\]?)", re.IGNORECASE)
+# Quantifiers are bounded: every search is linear in the text, whatever it holds.
+_FENCE = re.compile(r"<(?=\s{0,4}/?\s{0,4}(?:request|answer)\b)", re.IGNORECASE)
+_RATING = re.compile(r"\brating\b[*_ ]{0,4}:[*_ ]{0,4}\[+(?P<value>[^\[\]\n]{0,80})(?P<close>\]*)", re.IGNORECASE)
 _BARE_RATING = re.compile(r"(?<!\[)\[\[(?P<value>[^\[\]\n]{0,80})(?P<close>\])\](?!\])")
-_NUMBER = re.compile(r"(?P<number>[-+]?\d+(?:[.,]\d+)?)(?:\s*(?:/|out of)\s*(?P<of>\d+(?:[.,]\d+)?))?", re.IGNORECASE)
+_OPENING = re.compile(
+    rf"(?P<rating>{_RATING.pattern})|\bwim\b[*_ ]{{0,4}}:[*_ ]{{0,4}}(?P<labelled>\[+)|(?P<bare>(?<!\[)\[{{3,}})",
+    re.IGNORECASE,
+)
+_LABEL = r"\n[\s*_#>-]{0,8}(?:wim|rating)\b[*_ ]{0,4}:"
+_LINE = re.compile(_LABEL, re.IGNORECASE)
+_CLOSING = re.compile(rf"\]+(?P<label>(?=[*_ .\t\r]{{0,4}}{_LABEL}))?", re.IGNORECASE)
+_LINE_END = re.compile(r"\]+[*_ .\t\r]{0,4}(?=\n|\Z)")
+_NUMBER = re.compile(
+    r"(?P<number>[-+]?\d{1,40}(?:\.\d{0,40}|,\d{1,2})?)(?:\s*(?:/|out of)\s*(?P<of>\d{1,40}(?:[.,]\d{1,2})?))?",
+    re.IGNORECASE,
+)
 _REFUSAL = re.compile(
     r"\W*(i['’]?m sorry|i am sorry|sorry|i can(?:not|['’]t)|i['’]?m unable|i am unable|i won['’]t|as an ai)\b",
     re.IGNORECASE,
@@ -71,11 +84,15 @@ class Judge:
         if not found:
             return None, Reason.NO_BRACKETS
         last = found[-1]
-        if finish_reason == "length" and not last["close"] and not rest[last.end() :].strip():
+        if finish_reason != "stop" and not last["close"] and not rest[last.end() :].strip():
+            found.pop()  # "[[1" may be the beginning of "[[10]]"
+        values = [f["value"].strip().strip("*\"'`<> ") for f in found]
+        if not values:
             return None, Reason.TRUNCATED
-        numbers = {match for f in found if (match := _number(f["value"], self.high)) is not None}
+        numbers = {number for value in values if (number := _number(value, self.high)) is not None}
         if not numbers:
-            return None, Reason.NOT_A_NUMBER
+            echoed = all(value.casefold() in NUMBER_PLACEHOLDERS for value in values)
+            return None, Reason.PLACEHOLDER if echoed else Reason.NOT_A_NUMBER
         if len(numbers) > 1:
             return None, Reason.SEVERAL
         (number,) = numbers
@@ -94,7 +111,7 @@ def _defence(text: str) -> str:
 
 
 def _number(value: str, high: float) -> float | None:
-    match = _NUMBER.fullmatch(value.strip().strip("*\"' "))
+    match = _NUMBER.fullmatch(value)
     if match is None:
         return None
     number = float(match["number"].replace(",", "."))
@@ -104,59 +121,75 @@ def _number(value: str, high: float) -> float | None:
 
 
 def _missing_texts(raw: str, finish_reason: str | None) -> tuple[list[str | None], str]:
-    """Every bracketed text, None for one that was cut off, and the answer without them.
+    """The texts after the label WIM, or else those in bare brackets, and the answer without them.
 
-    Linear in the length of ``raw``: the last closing is looked up once.
+    None stands for a text that was cut off. Linear in the length of ``raw``.
     """
-    texts: list[str | None] = []
-    outside, position = [], 0
-    last = [raw.rfind("]" * need) for need in (1, 2, 3)]
-    for start, opened, brackets in _openings(raw):
-        if start < position:
-            continue
-        outside.append(raw[position:start])
-        need = min(brackets, 3)
-        complete = opened <= last[need - 1]
-        text, position = (_closed if complete else _unclosed)(raw, opened, need, finish_reason)
-        texts.append(text)
-    outside.append(raw[position:])
-    return texts, "".join(outside)
-
-
-def _openings(raw: str) -> Iterator[tuple[int, int, int]]:
+    labelled, bare = list[str | None](), list[str | None]()
+    outside, position, ends = [], 0, _Ends(raw)
     for match in _OPENING.finditer(raw):
-        yield match.start(), match.end(), len(match["labelled"] or match["bare"])
+        if match["rating"] or match.start() < position:
+            continue
+        need = min(len(match["labelled"] or match["bare"]), 3)
+        text, end = ends.closed(match.end(), need) or ends.unclosed(match.end(), finish_reason)
+        if match["bare"] and text is not None and _NUMBER.fullmatch(text.strip()):
+            continue
+        (labelled if match["labelled"] else bare).append(text)
+        outside.append(raw[position : match.start()])
+        position = end
+    outside.append(raw[position:])
+    return labelled or bare, "\n".join(outside)
 
 
-def _closed(raw: str, opened: int, need: int, _: str | None) -> tuple[str | None, int]:
-    end = raw.index("]" * need, opened)
-    after = end + need
-    while after < len(raw) and raw[after] == "]":
-        after += 1
-    text = raw[opened:end]
-    spare = after - end - need
-    return text + "]" * min(spare, max(0, text.count("[") - text.count("]"))), after
+class _Ends:
+    """Where the texts of an answer end; all is looked up once."""
 
+    def __init__(self, raw: str) -> None:
+        runs = [(match.start(), match.end(), match["label"] is not None) for match in _CLOSING.finditer(raw)]
+        self.raw = raw
+        self.ends = {start: end for start, end, _ in runs}
+        self.starts = {n: [start for start, end, label in runs if end - start >= n or label] for n in (1, 2, 3)}
+        self.lines = [match.start() for match in _LINE.finditer(raw)]
+        self.line_ends = [match.span() for match in _LINE_END.finditer(raw)]
 
-def _unclosed(raw: str, opened: int, _: int, finish_reason: str | None) -> tuple[str | None, int]:
-    line_end = raw.find("\n", opened)
-    line_end = len(raw) if line_end < 0 else line_end
-    close = raw.find("]", opened, line_end)
-    if close >= 0:
-        return raw[opened:close], line_end
-    # Only a judge that ended by itself meant to end here.
-    return (raw[opened:line_end], line_end) if finish_reason == "stop" else (None, len(raw))
+    def closed(self, opened: int, need: int) -> tuple[str, int] | None:
+        """Up to ``need`` closing brackets, or fewer where a line with a label follows them."""
+        starts = self.starts[need]
+        place = bisect.bisect_left(starts, opened)
+        if place == len(starts):
+            return None
+        start, end = starts[place], self.ends[starts[place]]
+        text = self.raw[opened:start]
+        own = min(end - start - need, text.count("[") - text.count("]"))  # [[[a list [x]]]] closes its own
+        return text + "]" * own, end
+
+    def unclosed(self, opened: int, finish_reason: str | None) -> tuple[str | None, int]:
+        """Up to some brackets at a line's end; else, unless it was cut off, the paragraph."""
+        place = bisect.bisect_left(self.lines, opened)
+        limit = self.lines[place] if place < len(self.lines) else len(self.raw)
+        place = bisect.bisect_left(self.line_ends, (opened, opened))
+        if place < len(self.line_ends) and self.line_ends[place][1] <= limit:
+            start, end = self.line_ends[place]
+            return self.raw[opened:start], end
+        # Only a judge that ended by itself or wrote on meant to end here.
+        if finish_reason != "stop" and limit == len(self.raw):
+            return None, limit
+        blank = self.raw.find("\n\n", opened, limit)
+        end = blank if blank >= 0 else limit
+        return self.raw[opened:end].split("]]", 1)[0], end
 
 
 def _one_text(texts: list[str | None], raw: str, finish_reason: str | None) -> tuple[str | None, Reason | None]:
     if not texts:
         if finish_reason == "length":
             return None, Reason.TRUNCATED
-        return None, Reason.REFUSAL if _REFUSAL.match(raw) else Reason.NO_BRACKETS
+        return None, Reason.REFUSAL if _REFUSAL.match(raw[:500]) else Reason.NO_BRACKETS
     read = {_plain(text) for text in texts if text is not None}
     own = {text for text in read if text is not None}
     if len(own) > 1:
         return None, Reason.SEVERAL
+    if own == {""} and None in read:  # the whole template repeated, with its example of an empty text
+        return None, Reason.PLACEHOLDER
     if own:
         return own.pop(), None
     return None, Reason.PLACEHOLDER if read else Reason.TRUNCATED
@@ -165,7 +198,7 @@ def _one_text(texts: list[str | None], raw: str, finish_reason: str | None) -> t
 def _plain(text: str) -> str | None:
     """The text itself, "" where it says that nothing is missing, None for a placeholder."""
     text = text.strip()
-    word = text.casefold().strip(" .!\"'*_<>{}()")
+    word = text.casefold().strip(" .!\"'*_<>{}()[]")
     if not text.strip("[] \n\t") or word in NOTHING:
         return ""
     return None if word in PLACEHOLDERS or not word.strip("…") else text

@@ -5,7 +5,6 @@ import itertools
 import json
 import math
 import random
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 

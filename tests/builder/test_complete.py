@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import polars as pl
 import pytest
@@ -62,7 +62,7 @@ def test_rows_that_are_done_are_not_done_again(wim: Wim, run: Path, monkeypatch:
 class Stubborn:
     """An engine whose answers are unreadable at the first attempts; the real ones cannot be made to be."""
 
-    attempts: list[Request] = []
+    attempts: ClassVar[list[Request]] = []
 
     def __init__(self, settings: params.Params) -> None:
         del settings

@@ -192,3 +192,23 @@ def test_one_engine_serves_one_base_model(engine: Any) -> None:
 def test_an_unknown_plugin_names_those_there_are() -> None:
     with pytest.raises(ParamsError, match="echo, transformers"):
         plugins.load("engines", "vlm")
+
+
+def test_a_shared_prefix_is_computed_once_and_changes_nothing(engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from builder.judges.wim import Judge
+
+    judge = Judge((1, 10))
+    asked = [(tuple(judge.messages([{"role": "user", "content": t}], t * 2)), i) for i, t in enumerate(prompts(40))]
+    requests = [Request(m, BASE, i, Sampling(0.9, 12)) for m, i in asked]
+    prefilled: list[int] = []
+    original = type(engine)._prefilled
+
+    def counted(self: Any, prefix: list[int], rows: int) -> Any:
+        prefilled.append(len(prefix))
+        return original(self, prefix, rows)
+
+    monkeypatch.setattr(type(engine), "_prefilled", counted)
+    shared = engine.generate(requests)
+    assert len(prefilled) == 1
+    assert prefilled[0] > 50
+    assert shared == make_engine(batch_size=1).generate(requests)

@@ -34,7 +34,7 @@ def judged(**fields: Any) -> dict[str, Any]:
 
 
 def frame(*rows: dict[str, Any]) -> pl.DataFrame:
-    kinds: Any = {name: pl.Float64 for name in ("rating", "scale_min", "scale_max")}
+    kinds: Any = dict.fromkeys(("rating", "scale_min", "scale_max"), pl.Float64)
     kinds |= dict.fromkeys(("feedback", "reason", "text"), pl.String)
     return pl.DataFrame(list(rows), schema_overrides=kinds)
 
