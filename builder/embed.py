@@ -9,11 +9,10 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from builder import judgements, plugins, rows, tables
+from builder import judgements, models, plugins, rows, tables
 from builder.errors import EngineError
 from builder.ids import sha256, text_id
 from builder.params import Embed, Params
-from builder.policy import model_identity, model_label
 
 PART = 512
 
@@ -33,7 +32,7 @@ def run(folder: Path, params: Params) -> Made:
     texts = wanted(judgements.collect(completions, feedback), params)
     table = embed(texts, params.embed)
     inputs = {name: tables.find(folder, name) for name in ("completions", "feedback")}
-    settings = vars(params.embed) | {"model": model_label(params.embed.model)}
+    settings = vars(params.embed) | {"model": models.label(params.embed.model)}
     about = tables.metadata("embed", settings, inputs, model=identity(params.embed))
     with tables.writer(tables.path(folder, "embeddings"), table.schema, about) as out:
         out.write_table(table, row_group_size=tables.ROW_GROUP)
@@ -77,7 +76,7 @@ def embed(texts: Sequence[str], settings: Embed) -> pa.Table:
 
 def identity(settings: Embed) -> dict[str, Any]:
     """What tells two embedders apart."""
-    return model_identity(_model_name(settings), settings.revision)
+    return models.identity(_model_name(settings), settings.revision)
 
 
 def _model_name(settings: Embed) -> str:
@@ -117,8 +116,11 @@ class _Encoder:
     def _load(self) -> None:
         if self.model is not None:
             return
+        models.lean()
         from sentence_transformers import SentenceTransformer
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()
         try:
             self.model = SentenceTransformer(_model_name(self.settings), revision=self.settings.revision)
         except (OSError, ValueError) as error:

@@ -3,14 +3,12 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from builder import tables
+from builder import models, tables
 from builder.errors import TableError
 from builder.ids import file_sha256, fingerprint, sha256
 from builder.params import Model
 
-ROOT = Path(__file__).parent.parent
 WEIGHTS = "adapter_model.safetensors"
 
 
@@ -25,34 +23,12 @@ class Policy:
     def hash(self) -> str:
         """16 hex digits of the content: equal weights give equal hashes, wherever they lie."""
         adapter = sha256(file_sha256(self.adapter / WEIGHTS) + _scaling(self.adapter)) if self.adapter else None
-        return fingerprint({"model": model_identity(self.model, self.revision), "adapter": adapter})
+        return fingerprint({"model": models.identity(self.model, self.revision), "adapter": adapter})
 
 
 def _scaling(adapter: Path) -> str:
     config = tables.read_json(adapter / "adapter_config.json")
     return json.dumps([config.get(key) for key in ("r", "lora_alpha", "use_rslora", "use_dora")])
-
-
-def resolve_model(name: str) -> str:
-    """A model's name on the Hub, or its folder; what ships with the project is found from anywhere."""
-    shipped = ROOT / name
-    return str(shipped) if not Path(name).exists() and shipped.is_dir() else name
-
-
-def model_label(name: str) -> str:
-    """A model's name for a table's metadata, in which no path may stand."""
-    folder = Path(resolve_model(name))
-    return folder.name if folder.is_dir() else name
-
-
-def model_identity(name: str, revision: str | None) -> dict[str, Any]:
-    """What tells two models apart: the content of a folder, or the name and revision on the Hub."""
-    folder = Path(resolve_model(name))
-    if not folder.is_dir():
-        return {"name": name, "revision": revision}
-    kinds = (".json", ".safetensors", ".jinja")
-    files = sorted(file for file in folder.iterdir() if file.suffix in kinds)
-    return {"files": {file.name: file_sha256(file)[:32] for file in files}}
 
 
 def base(model: Model) -> Policy:

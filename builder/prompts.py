@@ -10,8 +10,8 @@ import polars as pl
 
 from builder import ids, records, tables
 from builder.errors import InputError
+from builder.models import ROOT
 from builder.params import Params
-from builder.policy import ROOT
 from builder.records import Bad, FieldError, Record, Rejected
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from builder import policy, tables, threads
+from builder import models, policy, tables
 from builder.errors import TableError, WimError
 from builder.ids import file_sha256, fingerprint
 from builder.params import Params, Train, as_dict
@@ -91,13 +91,12 @@ def _fingerprint(folder: Path, start: Policy, params: Params) -> str:
 
 def _trainer(pairs: pl.DataFrame, start: Policy, params: Params, work: Path) -> Any:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    models.lean()
     import torch
     from datasets import Dataset
     from transformers import PrinterCallback, set_seed
-    from transformers.utils import logging
     from trl import DPOConfig, DPOTrainer
 
-    logging.disable_progress_bar()
     settings = params.train
     set_seed(params.seed)
     cuda = torch.cuda.is_available()
@@ -125,7 +124,6 @@ def _trainer(pairs: pl.DataFrame, start: Policy, params: Params, work: Path) -> 
         disable_tqdm=True,
     )
     tokenizer, model, reference, adapter = _models(start, params)
-    threads.suit(model)
     trainer = DPOTrainer(
         model=model,
         ref_model=reference,
@@ -142,27 +140,20 @@ def _trainer(pairs: pl.DataFrame, start: Policy, params: Params, work: Path) -> 
 
 def _models(start: Policy, params: Params) -> tuple[Any, Any, Any, Any]:
     """Tokenizer, model, reference (None: the adapter's own start) and the new adapter's shape (None: train on)."""
-    import torch
     from peft import LoraConfig, PeftModel
-    from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    name = policy.resolve_model(start.model)
-    tokenizer = AutoTokenizer.from_pretrained(name, revision=start.revision)
-
-    def load() -> Any:
-        # A model stored in 16 bits is trained in float32 unless bf16 is asked for.
-        dtype = torch.bfloat16 if params.train.bf16 else torch.float32
-        return AutoModelForCausalLM.from_pretrained(name, revision=start.revision, dtype=dtype, use_safetensors=True)
-
+    # A model stored in 16 bits is trained in float32 unless bf16 is asked for.
+    dtype = "bfloat16" if params.train.bf16 else "float32"
+    tokenizer, model = models.load(start.model, start.revision, dtype)
     if start.adapter is None:
         lora = params.train.lora
         shape = LoraConfig(
             r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, bias="none",
             target_modules=list(lora.targets), task_type="CAUSAL_LM",
         )  # fmt: skip
-        return tokenizer, load(), None, shape
-    model = PeftModel.from_pretrained(load(), str(start.adapter), is_trainable=True)
-    return tokenizer, model, load() if params.train.reference == "base" else None, None
+        return tokenizer, model, None, shape
+    reference = models.load(start.model, start.revision, dtype)[1] if params.train.reference == "base" else None
+    return tokenizer, PeftModel.from_pretrained(model, str(start.adapter), is_trainable=True), reference, None
 
 
 def _collator(tokenizer: Any, settings: Train) -> Any:

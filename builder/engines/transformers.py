@@ -8,11 +8,11 @@ float32 and bfloat16 such flips happen now and then.
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from builder import chat, threads
+from builder import chat, models
 from builder.engines import Completion, Request, Sampling
 from builder.errors import EngineError
 from builder.params import Params
-from builder.policy import Policy, resolve_model
+from builder.policy import Policy
 from builder.statuses import Reason
 
 if TYPE_CHECKING:
@@ -67,24 +67,9 @@ class Engine:
             return
         if self.loaded is not None:
             raise EngineError(f"one engine serves one base model: {self.loaded[0]}, not also {policy.model}")
-        import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-        from transformers.utils import logging
-
-        logging.disable_progress_bar()
-        name = resolve_model(policy.model)
-        options = {"revision": policy.revision, "trust_remote_code": self.settings.trust_remote_code}
-        try:
-            self.tokenizer = AutoTokenizer.from_pretrained(name, **options)
-            model = AutoModelForCausalLM.from_pretrained(
-                name, dtype=getattr(torch, self.settings.dtype), use_safetensors=True, **options
-            )
-        except (OSError, ValueError) as error:
-            raise EngineError(f"model {policy.model}: cannot be loaded: {str(error).splitlines()[0]}") from error
-        if self.tokenizer.chat_template is None:
-            raise EngineError(f"model {policy.model}: its tokenizer has no chat template")
-        self.model = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
-        threads.suit(self.model)
+        settings = self.settings
+        self.tokenizer, model = models.load(policy.model, policy.revision, settings.dtype, settings.trust_remote_code)
+        self.model = model.eval()
         self.loaded = (policy.model, policy.revision)
 
     def _switch_to(self, policy: Policy) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from builder import chat, params, plugins, policy
+from builder import chat, models, params, plugins, policy
 from builder.engines import Completion, Request, Sampling
 from builder.errors import EngineError, ParamsError
 from builder.params import Contrastive
@@ -161,7 +161,7 @@ def make_adapter(folder: Path) -> Policy:
     from transformers import AutoModelForCausalLM
 
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_pretrained(policy.resolve_model(BASE.model), dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(models.resolve(BASE.model), dtype=torch.float32)
     model = get_peft_model(model, LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False))
     model.save_pretrained(str(folder))
     return Policy(BASE.model, None, folder)

@@ -158,7 +158,7 @@ def test_a_published_dataset_goes_straight_into_trls_trainer(wim: Wim, write_jso
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from trl import DPOConfig, DPOTrainer
 
-    from builder.policy import resolve_model
+    from builder.models import resolve
 
     texts = ("It is grey.", "It is grey and lives in the water.", "It has four legs.")
     records = [
@@ -171,7 +171,7 @@ def test_a_published_dataset_goes_straight_into_trls_trainer(wim: Wim, write_jso
     assert wim("publish", "run", "--out", "dataset") == 0
     pairs = datasets.load_dataset("parquet", data_dir="dataset/data", split="train", cache_dir=str(tmp_path / "cache"))
     assert len(pairs) == 6
-    name = resolve_model("data/demo/model")
+    name = resolve("data/demo/model")
     config = DPOConfig(
         output_dir="out", max_steps=1, use_cpu=True, bf16=False, report_to="none", per_device_train_batch_size=6
     )

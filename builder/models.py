@@ -1,0 +1,66 @@
+"""Language models by name or folder: what they are, and how they are loaded."""
+
+from pathlib import Path
+from typing import Any
+
+from builder.errors import EngineError
+from builder.ids import file_sha256
+
+ROOT = Path(__file__).parent.parent
+SMALL = 20_000_000
+
+
+def resolve(name: str) -> str:
+    """A model's name on the Hub, or its folder; what ships with the project is found from anywhere."""
+    shipped = ROOT / name
+    return str(shipped) if not Path(name).exists() and shipped.is_dir() else name
+
+
+def label(name: str) -> str:
+    """A model's name for a table's metadata, in which no path may stand."""
+    folder = Path(resolve(name))
+    return folder.name if folder.is_dir() else name
+
+
+def identity(name: str, revision: str | None) -> dict[str, Any]:
+    """What tells two models apart: the content of a folder, or the name and revision on the Hub."""
+    folder = Path(resolve(name))
+    if not folder.is_dir():
+        return {"name": name, "revision": revision}
+    kinds = (".json", ".safetensors", ".jinja")
+    files = sorted(file for file in folder.iterdir() if file.suffix in kinds)
+    return {"files": {file.name: file_sha256(file)[:32] for file in files}}
+
+
+def load(name: str, revision: str | None, dtype: str, trust_remote_code: bool = False) -> tuple[Any, Any]:
+    """Tokenizer and causal language model, on the GPU if there is one. Weights load from safetensors only.
+
+    ``dtype`` is a name in torch. Raises EngineError if it cannot be loaded or has no chat template.
+    """
+    lean()
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    options = {"revision": revision, "trust_remote_code": trust_remote_code}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(resolve(name), **options)
+        model = AutoModelForCausalLM.from_pretrained(
+            resolve(name), dtype=getattr(torch, dtype), use_safetensors=True, **options
+        )
+    except (OSError, ValueError) as error:
+        raise EngineError(f"model {name}: cannot be loaded: {str(error).splitlines()[0]}") from error
+    if tokenizer.chat_template is None:
+        raise EngineError(f"model {name}: its tokenizer has no chat template")
+    if not torch.cuda.is_available() and sum(p.numel() for p in model.parameters()) < SMALL:
+        # More threads would wait for each other longer than they work, and spin while they wait.
+        torch.set_num_threads(1)
+    return tokenizer, model.to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def lean() -> None:
+    """Keep transformers from importing scikit-learn, 1.5 s of each start, for assisted generation alone."""
+    import transformers.utils
+
+    transformers.utils.is_sklearn_available = lambda: False
