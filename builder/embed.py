@@ -116,15 +116,16 @@ class _Encoder:
     def _load(self) -> None:
         if self.model is not None:
             return
-        models.lean()
-        from sentence_transformers import SentenceTransformer
-        from transformers.utils import logging
+        with models.lean():
+            from sentence_transformers import SentenceTransformer
+            from transformers.utils import logging
 
-        logging.disable_progress_bar()
-        try:
-            self.model = SentenceTransformer(_model_name(self.settings), revision=self.settings.revision)
-        except (OSError, ValueError) as error:
-            raise EngineError(f"embed.model {self.settings.model}: cannot be loaded: {error}") from error
+            logging.disable_progress_bar()
+            try:
+                self.model = SentenceTransformer(_model_name(self.settings), revision=self.settings.revision)
+            except (OSError, ValueError) as error:
+                told = tables.first_line(error)
+                raise EngineError(f"embed.model {self.settings.model}: cannot be loaded: {told}") from error
 
     def _encode(self, texts: Sequence[str]) -> Any:
         return self.model.encode(
@@ -141,7 +142,7 @@ class _Encoder:
         return [len(ids) for ids in tokens]
 
     def _encode_chunks(self, texts: Sequence[str], limit: int) -> Any:
-        """The mean of a long text's chunk vectors, weighted by their tokens."""
+        """The mean of a long text's chunk vectors, weighted by their characters."""
         pieces = [self._pieces(text, limit) for text in texts]
         vectors = self._encode([piece for chunks in pieces for piece in chunks])
         weights = np.array([len(piece) for chunks in pieces for piece in chunks], np.float64)

@@ -1,10 +1,14 @@
 """Language models by name or folder: what they are, and how they are loaded."""
 
+import contextlib
+import gc
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from builder.errors import EngineError
 from builder.ids import file_sha256
+from builder.tables import first_line
 
 ROOT = Path(__file__).parent.parent
 SMALL = 20_000_000
@@ -37,20 +41,25 @@ def load(name: str, revision: str | None, dtype: str, trust_remote_code: bool = 
 
     ``dtype`` is a name in torch. Raises EngineError if it cannot be loaded or has no chat template.
     """
-    lean()
+    with lean():
+        return _load(name, {"revision": revision, "trust_remote_code": trust_remote_code}, dtype)
+
+
+def _load(name: str, options: dict[str, Any], dtype: str) -> tuple[Any, Any]:
     import torch
+    from jinja2 import TemplateError
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    options = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
         tokenizer = AutoTokenizer.from_pretrained(resolve(name), **options)
         model = AutoModelForCausalLM.from_pretrained(
             resolve(name), dtype=getattr(torch, dtype), use_safetensors=True, **options
         )
-    except (OSError, ValueError) as error:
-        raise EngineError(f"model {name}: cannot be loaded: {str(error).splitlines()[0]}") from error
+    except (OSError, ValueError, SafetensorError, TemplateError) as error:
+        raise EngineError(f"model {name}: cannot be loaded: {first_line(error)}") from error
     if tokenizer.chat_template is None:
         raise EngineError(f"model {name}: its tokenizer has no chat template")
     if not torch.cuda.is_available() and sum(p.numel() for p in model.parameters()) < SMALL:
@@ -59,8 +68,21 @@ def load(name: str, revision: str | None, dtype: str, trust_remote_code: bool = 
     return tokenizer, model.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def lean() -> None:
-    """Keep transformers from importing scikit-learn, 1.5 s of each start, for assisted generation alone."""
+@contextlib.contextmanager
+def lean() -> Iterator[None]:
+    """For imports around transformers: a third of their time goes elsewhere.
+
+    Left out: the garbage collector's walks through what is being loaded, and scikit-learn and scipy,
+    which transformers imports where it finds them, for assisted generation and object detection.
+    """
     import transformers.utils
 
     transformers.utils.is_sklearn_available = lambda: False
+    transformers.utils.is_scipy_available = lambda: False
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()

@@ -91,19 +91,38 @@ def _fingerprint(folder: Path, start: Policy, params: Params) -> str:
 
 def _trainer(pairs: pl.DataFrame, start: Policy, params: Params, work: Path) -> Any:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    models.lean()
+    with models.lean():
+        from datasets import Dataset
+        from transformers import PrinterCallback, set_seed
+        from trl import DPOTrainer
+
+    set_seed(params.seed)
+    tokenizer, model, reference, adapter = _models(start, params)
+    trainer = DPOTrainer(
+        model=model,
+        ref_model=reference,
+        args=_config(params, work),
+        train_dataset=Dataset(pairs.select("prompt", "chosen", "rejected").to_arrow()),
+        processing_class=tokenizer,
+        peft_config=adapter,
+        data_collator=_collator(tokenizer, params.train),
+        callbacks=[_progress()],
+    )
+    trainer.remove_callback(PrinterCallback)  # it prints to stdout, where results go
+    return trainer
+
+
+def _config(params: Params, work: Path) -> Any:
+    """TRL's configuration. Raises WimError for a loss that TRL does not know."""
     import torch
-    from datasets import Dataset
-    from transformers import PrinterCallback, set_seed
-    from trl import DPOConfig, DPOTrainer
+    from trl import DPOConfig
 
     settings = params.train
-    set_seed(params.seed)
-    cuda = torch.cuda.is_available()
     device_batch = min(settings.device_batch, settings.batch)
     if settings.batch % device_batch:
         raise WimError(f"train.batch ({settings.batch}) must be a multiple of train.device_batch ({device_batch})")
-    config = DPOConfig(
+    cuda = torch.cuda.is_available()
+    return DPOConfig(
         output_dir=str(work),
         loss_type=[settings.loss],
         beta=settings.beta,
@@ -123,19 +142,6 @@ def _trainer(pairs: pl.DataFrame, start: Policy, params: Params, work: Path) -> 
         report_to="none",
         disable_tqdm=True,
     )
-    tokenizer, model, reference, adapter = _models(start, params)
-    trainer = DPOTrainer(
-        model=model,
-        ref_model=reference,
-        args=config,
-        train_dataset=Dataset(pairs.select("prompt", "chosen", "rejected").to_arrow()),
-        processing_class=tokenizer,
-        peft_config=adapter,
-        data_collator=_collator(tokenizer, settings),
-        callbacks=[_progress()],
-    )
-    trainer.remove_callback(PrinterCallback)  # it prints to stdout, where results go
-    return trainer
 
 
 def _models(start: Policy, params: Params) -> tuple[Any, Any, Any, Any]:
