@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 LINKS   = UV_FIND_LINKS="$${UV_FIND_LINKS:-$$($(BIN)/python -m pip config get global.find-links 2>/dev/null || echo $$PIP_FIND_LINKS)}"
 INSTALL = $(LINKS) $(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python --excludes excludes.txt
 COMPILE = $(LINKS) $(BIN)/uv pip compile -q --no-header --no-annotate --python-version 3.11 --python-platform x86_64-manylinux_2_28
-ARMS    = $(shell sed -n 's/^arms: *\[\(.*\)\]/\1/p' params.yaml | tr -d ,)
+ARMS    = $(shell $(BIN)/python -c "import yaml; print(*yaml.safe_load(open('params.yaml'))['arms'])")
 # Arms run side by side; DVC refuses ("is busy") where two of them look at a shared stage at once, so that is tried again.
 ONE_ARM = 'for try in 1 2 3 4 5 6 7 8 9; do \
 	dvc repro --glob "publish@ARM-*" "evaluate@ARM-*" 2>&1 | sed -u "s/^/ARM | /" | tee runs/ARM.log; \

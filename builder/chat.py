@@ -23,8 +23,11 @@ def encode(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message]) ->
     Contents are tokenised apart from the template, so that no text of the data, whatever it
     spells, becomes a control token. Raises EngineError where the template cannot be taken apart.
     """
-    marks = [f"\u2063content{i}\u2063" for i in range(len(messages))]
     contents = [message["content"] for message in messages]
+    mark = "\u2063content"
+    while any(mark in content for content in contents):
+        mark += "\u2063"
+    marks = [f"{mark}{i}\u2063" for i in range(len(messages))]
     rendered = _render(tokenizer, messages, marks)
     if _fill(rendered, marks, contents) != _render(tokenizer, messages, contents):
         contents = [content.strip() for content in contents]

@@ -83,6 +83,8 @@ def _call(name: str, *arguments: Any, **options: Any) -> Any:
 def _params(arguments: Namespace) -> Any:
     default = Path("params.yaml")
     file = arguments.params or (default if default.is_file() else None)
+    if file and arguments.arm and arguments.arm not in _call("builder.params:arms", file):
+        print(f"{file} has no block arm.{arguments.arm}: the name is a label, nothing more", file=sys.stderr)
     return _call("builder.params:load", file, arguments.set, arguments.arm, arguments.round)
 
 
@@ -127,6 +129,7 @@ def _stats(arguments: Namespace) -> Any:
     read = {str(run): _call("builder.tables:read_json", run / "stats.json") for run in arguments.runs}
     files = {run: Path(run) / "evaluation.json" for run in read}
     evaluated = {run: _call("builder.tables:read_json", file) for run, file in files.items() if file.is_file()}
+    evaluated = {run: result for run, result in evaluated.items() if result["n"]}
     arguments.text = lambda stats: _call("builder.screen:page", stats, evaluated)
     return read
 
@@ -168,7 +171,9 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(stage=stage)
         command.add_argument("run", type=Path, metavar="RUN", help="the folder that holds one round's tables")
         if stage in WITH_POLICY:
-            command.add_argument("--policy", type=Path, metavar="FOLDER", help="default: the base model")
+            command.add_argument(
+                "--policy", type=Path, metavar="FOLDER", help="default: the base model; evaluate: RUN/policy"
+            )
     _add_imports(commands)
     _add_results(commands)
     base = _command(commands, "base", "write a policy folder of the base model", _base)
@@ -207,7 +212,7 @@ def _add_results(commands: Any) -> None:
     publish.add_argument("--out", type=Path, required=True, metavar="FOLDER")
     publish.add_argument("--repo", metavar="NAME", help="OWNER/NAME on the Hub")
     publish.add_argument("--push", action="store_true", help="push to the Hub")
-    publish.add_argument("--push-if-set", action="store_true", help="push if publish.repo is set (the pipeline's way)")
+    publish.add_argument("--push-if-set", action="store_true", help=argparse.SUPPRESS)  # the pipeline's way
     report = _command(commands, "report", "one HTML page on runs", _report)
     report.add_argument("runs", type=Path, nargs="+", metavar="RUN")
     report.add_argument("-o", "--out", type=Path, required=True, metavar="FILE")

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
-from builder import generate, ids, models, policy, tables
+from builder import generate, ids, policy, tables
 from builder.engines import Request, Sampling
 from builder.params import Params
 from builder.policy import Policy
@@ -26,11 +26,12 @@ class Made:
 def run(folder: Path, params: Params, policy_folder: Path | None = None) -> Made:
     """Write completions.parquet: ``complete.n`` completions of every prompt."""
     prompts = tables.read(tables.find(folder, "prompts"), "prompts", ["prompt_id", "messages"])
+    tables.check_prompted(prompts, "completed")
     by = policy.read(policy_folder, params.model)
     frame = complete(prompts, by, params)
     inputs = {"prompts": tables.find(folder, "prompts")}
     settings = {"complete": vars(params.complete), "engine": params.engine.name, "seed": params.seed}
-    about = tables.metadata("complete", settings, inputs, policy=by.hash(), model=models.label(params.model.name))
+    about = tables.metadata("complete", settings, inputs, policy=by.about())
     tables.write(tables.path(folder, "completions"), "completions", frame, about)
     empty, cut = (frame["text"].str.strip_chars() == "").sum(), (frame["finish_reason"] == "length").sum()
     return Made(len(prompts), len(frame), int(cut), int(empty))

@@ -23,7 +23,7 @@ RESAMPLES = 10_000
 def run(folder: Path, params: Params, policy_folder: Path | None = None) -> dict[str, Any]:
     """Write evaluation.parquet and evaluation.json for RUN/policy, or the policy that is given."""
     heldout = tables.read(tables.find(folder, "heldout"), "heldout").sort("prompt_id")
-    if heldout["reference"].null_count() or heldout.is_empty():
+    if heldout["reference"].null_count():
         raise TableError(f"{tables.find(folder, 'heldout')}: every prompt needs a reference to be scored by")
     own = folder / "policy"
     by = policy.read(policy_folder or (own if own.is_dir() else None), params.model)
@@ -32,7 +32,7 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None) -> dict
     reference = evaluate(heldout, policy.base(params.model), params, engine)
     result = summarise(frame["value"].to_numpy(), reference["value"].to_numpy(), params.seed)
     settings = {"evaluate": vars(params.evaluate), "engine": params.engine.name}
-    about = tables.metadata("evaluate", settings, {"heldout": tables.find(folder, "heldout")}, policy=by.hash())
+    about = tables.metadata("evaluate", settings, {"heldout": tables.find(folder, "heldout")}, policy=by.about())
     tables.write(tables.path(folder, "evaluation"), "evaluation", frame, about)
     tables.write_json(folder / "evaluation.json", result)
     return result
@@ -60,9 +60,14 @@ def coverage(text: str, reference: str) -> float:
 
 
 def summarise(values: NDArray[np.float64], base: NDArray[np.float64], seed: int) -> dict[str, Any]:
-    """Means with 95% intervals by the percentile bootstrap over prompts; the difference is paired by prompt."""
+    """Means with 95% intervals by the percentile bootstrap over prompts; the difference is paired by prompt.
+
+    Without a held-out prompt there is only ``n``, which is 0.
+    """
     draw = np.random.default_rng(seed).integers(0, len(values), (RESAMPLES, len(values)))
     result: dict[str, Any] = {"n": len(values)}
+    if not len(values):
+        return result
     for prefix, numbers in (("", values), ("base_", base), ("difference", values - base)):
         low, high = np.quantile(numbers[draw].mean(axis=1), [0.025, 0.975])
         names = ("difference", "difference_low", "difference_high")

@@ -52,6 +52,7 @@ def text(pair: dict[str, Any]) -> str:
 
 
 def _section(title: str, body: str) -> str:
+    body = "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in body)  # no terminal codes
     wrapped = [textwrap.fill(line, WIDTH - 4, replace_whitespace=False) if line else "" for line in body.splitlines()]
     return f"{title}\n" + textwrap.indent("\n".join(wrapped), "    ") + "\n"
 

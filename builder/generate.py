@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from builder import plugins, rows
 from builder.engines import Engine, Request
+from builder.errors import EngineError
 from builder.ids import canonical_json, sha256
 from builder.params import Params
 from builder.policy import Policy
@@ -20,6 +21,10 @@ class Lazy:
     """An engine that is loaded when the first row is missing, and never if none is."""
 
     def __init__(self, params: Params) -> None:
+        if params.engine.scale != "local":
+            raise EngineError(
+                f"engine.scale: {params.engine.scale} is not something this version can do; set it to local"
+            )
         self.params = params
         self.engine: Engine | None = None
 

@@ -114,6 +114,8 @@ def run(
     groups, conflicts = _groups(made)
     frames = _frames(groups, made.owned)
     settings = {"judge": params.judge.name, "scale": list(params.rating.scale)}
+    for stale in ("embeddings.parquet", "ratings.parquet", "pairs.parquet", "stats.json"):
+        (folder / stale).unlink(missing_ok=True)  # they speak of other records
     about = tables.metadata("ingest", settings, {f"file {i}": file for i, file in enumerate(files)})
     for name, frame in frames.items():
         tables.write(tables.path(folder, name), name, frame, about)
@@ -150,10 +152,19 @@ def collect(found: Iterable[Record | Bad], params: Params, rejected: Rejected) -
             rejected.add(item)
             continue
         try:
-            made.duplicates += not _add(made, item.fields, _said(item.fields, params, judge))
+            fields = _completed(item)
+            made.duplicates += not _add(made, fields, _said(fields, params, judge))
         except FieldError as error:
             rejected.add(records.bad(item, error))
     return made
+
+
+def _completed(record: Record) -> Mapping[str, Any]:
+    """In CSV an empty completion and an absent one look the same: it is an empty one."""
+    fields = record.fields
+    if records.kind(record.file) == ".csv" and "completion" in fields and fields["completion"] is None:
+        return {**fields, "completion": ""}
+    return fields
 
 
 def _said(fields: Mapping[str, Any], params: Params, judge: Callable[[tuple[float, float]], Judge]) -> _Said:

@@ -8,9 +8,9 @@ from typing import Any
 
 import polars as pl
 
-from builder import generate, ids, judgements, plugins, policy, tables
+from builder import generate, ids, judgements, models, plugins, policy, tables
 from builder.engines import Request, Sampling
-from builder.errors import EngineError
+from builder.errors import EngineError, TableError
 from builder.judges import Judge, Reading
 from builder.params import Model, Params
 from builder.policy import Policy
@@ -33,10 +33,15 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None) -> Made
     files = {name: tables.find(folder, name) for name in ("prompts", "completions")}
     prompts = tables.read(files["prompts"], "prompts", ["prompt_id", "messages"])
     completions = tables.read(files["completions"], "completions", judgements.COMPLETIONS)
+    asked_about = prompts.join(completions, on="prompt_id", how="semi")
+    tables.check_prompted(asked_about, "judged")
+    if completions["prompt_id"].n_unique() > len(asked_about):
+        raise TableError(f"{files['completions']}: a completion's prompt is not in {files['prompts']}")
     params, by = _who(params, policy_folder)
     frame = judge(prompts, completions, by, params)
-    settings = {"judge": dataclasses.asdict(params.judge), "judged_by": params.judged_by, "seed": params.seed}
-    about = tables.metadata("judge", settings | {"engine": params.engine.name}, files, policy=by.hash())
+    asked = dataclasses.asdict(params.judge) | {"model": models.label(by.model)}
+    settings = {"judge": asked, "engine": params.engine.name, "seed": params.seed}
+    about = tables.metadata("judge", settings, files, policy=by.about())
     tables.write(tables.path(folder, "feedback"), "feedback", frame, about)
     counts = dict(judgements.used(frame).group_by("wim_status").len().iter_rows())
     return Made(frame["completion_id"].n_unique(), len(frame), *(counts.get(str(s), 0) for s in list(WimStatus)[:3]))

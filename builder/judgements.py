@@ -2,6 +2,7 @@
 
 import polars as pl
 
+from builder.errors import TableError
 from builder.statuses import RatingStatus, Reason, WimStatus
 
 COMPLETIONS = ("completion_id", "prompt_id", "text")
@@ -24,8 +25,16 @@ def used(feedback: pl.DataFrame) -> pl.DataFrame:
 
     It is the first whose text is readable, with its number; else the first with a number, else the first.
     """
+    key = ["completion_id", "judge", "attempt"]
+    feedback = feedback.sort(key)
+    twice = feedback.select(pl.all_horizontal(pl.col(name) == pl.col(name).shift() for name in key)).to_series()
+    if twice.any():
+        row = feedback.row(int(twice.fill_null(False).arg_max() or 0), named=True)
+        raise TableError(
+            f"feedback: two rows for completion {row['completion_id']}, judge {row['judge']!r}, one attempt"
+        )
     if feedback["attempt"].max() in (0, None):
-        return feedback.sort("completion_id", "judge", maintain_order=True)
+        return feedback
     unreadable = pl.col("wim_status") == str(WimStatus.UNREADABLE)
     numberless = pl.col("rating_status") != str(RatingStatus.OK)
     ordered = feedback.sort("completion_id", "judge", unreadable, numberless, "attempt", maintain_order=True)

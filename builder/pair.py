@@ -1,5 +1,6 @@
 """pair: ratings -> pairs.parquet + stats.json."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ def run(folder: Path, params: Params, arm: str = "", round_index: int = 0) -> di
         judgements.used(tables.read(files["feedback"], "feedback", judgements.FEEDBACK)),
         tables.read(files["ratings"], "ratings"),
     )
+    params = _as_rated(files["ratings"], params)
     _check(read, params.pair)
     judged = judged_pairs(comparable(read.ratings, read.completions, "reward", params.pair.judge))
     pairs = rows(judged, select(judged, params.pair, params.seed), read, params, arm, round_index)
@@ -32,6 +34,18 @@ def run(folder: Path, params: Params, arm: str = "", round_index: int = 0) -> di
     tables.write(tables.path(folder, "pairs"), "pairs", pairs, tables.metadata("pair", settings, files))
     tables.write_json(folder / "stats.json", summary)
     return summary
+
+
+def _as_rated(ratings: Path, params: Params) -> Params:
+    """The parameters with the method and scale that the ratings table says it was made with, if it does."""
+    made = tables.read_metadata(ratings)
+    if made.get("stage") != "rate":
+        return params
+    scale = {"scale": tuple(made["params"]["rating"]["scale"]), "rescale": made["params"]["rating"]["rescale"]}
+    rate = {"method": made["params"]["rate"]["method"], "zeta": made["params"]["rate"]["zeta"]}
+    return dataclasses.replace(
+        params, rating=dataclasses.replace(params.rating, **scale), rate=dataclasses.replace(params.rate, **rate)
+    )
 
 
 def _check(read: stats.Tables, settings: Pair) -> None:

@@ -9,12 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from builder.errors import ParamsError
+from builder.errors import ParamsError, UsageError
 
 
 def _require(fine: bool, key: str, wanted: str, value: object) -> None:
     if not fine:
         raise ParamsError(f"{key} must be {wanted}, not {value!r}")
+
+
+DEMO = "data/demo/"
 
 
 @dataclass(frozen=True)
@@ -50,14 +53,19 @@ class Engine:
 
 @dataclass(frozen=True)
 class Prompts:
-    """``source``: JSONL, JSON, CSV, Parquet or a Hub dataset; ``heldout`` the same, for `wim evaluate`."""
+    """``source``: JSONL, JSON, CSV, Parquet or a Hub dataset; ``heldout`` the same, for `wim evaluate`.
 
-    source: str = "data/demo/prompts.jsonl"
-    heldout: str | None = "data/demo/heldout.jsonl"
+    The demo's prompts bring their own held-out ones.
+    """
+
+    source: str = DEMO + "prompts.jsonl"
+    heldout: str | None = None
     limit: int | None = None
 
     def __post_init__(self) -> None:
         _require(self.limit is None or self.limit >= 1, "prompts.limit", "null or at least 1", self.limit)
+        if self.heldout is None and self.source == DEMO + "prompts.jsonl":
+            object.__setattr__(self, "heldout", DEMO + "heldout.jsonl")
 
 
 def _check_sampling(block: str, max_tokens: int, **temperatures: float) -> None:
@@ -141,7 +149,7 @@ class Rating:
         _require(low < high, "rating.scale", "[low, high] with low < high", list(self.scale))
         if not self.rescale:
             _require(
-                low + high != 0, "rating.scale", "uncentred on 0 (R divides by the middle); or set rescale", [low, high]
+                low + high > 0, "rating.scale", "centred above 0 (R divides by the middle); or set rescale", [low, high]
             )
 
 
@@ -261,6 +269,9 @@ class Params:
     reward: Reward = field(default_factory=Reward)
     publish: Publish = field(default_factory=Publish)
 
+    def __post_init__(self) -> None:
+        _require(0 <= self.seed < 2**32, "seed", "between 0 and 2**32 - 1", self.seed)
+
 
 ARM_BLOCKS = ("complete", "judge", "judged_by", "embed", "rating", "rate", "pair", "train")
 """What an arm may set for itself."""
@@ -291,6 +302,11 @@ def load(path: Path | None, sets: Sequence[str] = (), arm: str = "", round_index
     return params
 
 
+def arms(path: Path) -> list[str]:
+    """The arms that have a block of their own in params.yaml."""
+    return list(_pipeline(_read_yaml(path))[0])
+
+
 def _laid(document: Mapping[str, Any], blocks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     laid = dict(document)
     for block in blocks:
@@ -319,11 +335,11 @@ def _parse_set(text: str) -> dict[str, Any]:
 
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        raise ParamsError(f"--set takes KEY=VALUE, not {text!r}")
+        raise UsageError(f"--set takes KEY=VALUE, not {text!r}")
     try:
         parsed: Any = yaml.safe_load(value) if value.strip() else value
     except yaml.YAMLError as error:
-        raise ParamsError(f"--set {key}: {value!r} is not YAML") from error
+        raise UsageError(f"--set {key}: {value!r} is not YAML") from error
     for part in reversed(key.strip().split(".")):
         parsed = {part: parsed}
     return typing.cast(dict[str, Any], parsed)

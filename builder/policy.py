@@ -25,6 +25,10 @@ class Policy:
         adapter = sha256(file_sha256(self.adapter / WEIGHTS) + _scaling(self.adapter)) if self.adapter else None
         return fingerprint({"model": models.identity(self.model, self.revision), "adapter": adapter})
 
+    def about(self) -> dict[str, str | None]:
+        """What a table's metadata says of the policy: names and content, no paths."""
+        return {"model": models.label(self.model), "revision": self.revision, "hash": self.hash()}
+
 
 def _scaling(adapter: Path) -> str:
     config = tables.read_json(adapter / "adapter_config.json")

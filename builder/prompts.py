@@ -30,7 +30,7 @@ class Made:
 
 
 def run(folder: Path, params: Params) -> Made:
-    """Write prompts.parquet and, where there is a source for it, heldout.parquet.
+    """Write prompts.parquet, and heldout.parquet, which is empty without a source for it.
 
     Raises InputError if a source cannot be read or holds no usable prompt, or if the two share prompts.
     """
@@ -45,10 +45,9 @@ def run(folder: Path, params: Params) -> Made:
             raise InputError(f"{source}: no usable prompt{fault}")
     _check_apart(frame, heldout, settings.source, settings.heldout or "")
     for name, table, source in (("prompts", frame, settings.source), ("heldout", heldout, settings.heldout)):
-        if source:
-            file = _file(source)
-            about = tables.metadata("prompts", {"limit": settings.limit}, {"source": file} if file else {})
-            tables.write(tables.path(folder, name), name, table, about)
+        file = _file(source) if source else None
+        about = tables.metadata("prompts", {"limit": settings.limit}, {"source": file} if file else {})
+        tables.write(tables.path(folder, name), name, table, about)
     bad = len(rejected.records)
     return Made(len(frame), len(heldout), duplicates + more, bad, conflicts + more_conflicts)
 

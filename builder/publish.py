@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import polars as pl
@@ -11,6 +12,13 @@ from builder import judgements, tables
 from builder.errors import TableError, WimError
 from builder.params import Params
 
+PUBLISHED = ["README.md", "stats.json", "data/*.parquet", "unprompted/*.parquet", "ratings/*.parquet"]
+CARD = Path(__file__).with_name("dataset_card.md")
+CONTENTS = {
+    "default": "pairs, ready for training",
+    "unprompted": "pairs whose prompt is known by its id only: to be audited, not trained on",
+    "ratings": "every judgement: completion, feedback, number, cosine, and why it is not ratable if it is not",
+}
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
@@ -48,7 +56,7 @@ def run(runs: Sequence[Path], out: Path, params: Params, repo: str | None = None
             tables.write(file, "pairs" if name != "ratings" else "ratings", frame, about)
         else:
             file.unlink(missing_ok=True)
-    stats = {_label(run): tables.read_json(run / "stats.json") for run in runs}
+    stats = {label: tables.read_json(run / "stats.json") for label, run in _labelled(runs).items()}
     tables.write_json(out / "stats.json", stats)
     tables.write_text(out / "README.md", card(parts, stats, repo))
     pushed = _push(out, repo) if push and repo else None
@@ -78,62 +86,28 @@ def _named(run: Path) -> tuple[str, int]:
     return names.row(0) if len(names) == 1 else ("", 0)
 
 
-def _label(run: Path) -> str:
-    arm, index = _named(run)
-    return f"{arm} round {index}" if arm else run.name
+def _labelled(runs: Sequence[Path]) -> dict[str, Path]:
+    """Runs by arm and round or by folder; by their path where that is not enough."""
+    labels = {run: f"{arm} round {index}" if arm else run.name for run in runs for arm, index in [_named(run)]}
+    several = len(set(labels.values())) < len(labels)
+    return {str(run) if several else label: run for run, label in labels.items()}
 
 
 def card(parts: Mapping[str, pl.DataFrame], stats: Mapping[str, Any], repo: str | None) -> str:
     """The dataset card: YAML that the Hub and `datasets` read, and what the columns are."""
-    count = len(parts["default"])
-    size = next((name for limit, name in SIZES if count < limit), "n>1M")
-    configs = "".join(
-        f"- config_name: {name}\n  data_files:\n  - split: train\n    path: {_file(name)}\n"
-        for name, frame in parts.items()
-        if len(frame)
+    held = {name: len(frame) for name, frame in parts.items() if len(frame)}
+    pairs = sum(count for name, count in held.items() if name != "ratings")
+    config = "- config_name: {0}\n  data_files:\n  - split: train\n    path: {1}\n"
+    return Template(CARD.read_text(encoding="utf-8")).substitute(
+        title=(repo or "What-Is-Missing preference pairs").split("/")[-1],
+        repo=repo or "FOLDER",
+        first=next(iter(held)),
+        count=f"{pairs:,}",
+        size=next((name for limit, name in SIZES if pairs < limit), "n>1M"),
+        configs="".join(config.format(name, _file(name)) for name in held),
+        contents="\n".join(f"| {name} | {count:,} | {CONTENTS[name]} |" for name, count in held.items()),
+        statistics=_statistics(stats),
     )
-    title = (repo or "What-Is-Missing preference pairs").split("/")[-1]
-    return f"""---
-pretty_name: {title}
-task_categories:
-- text-generation
-annotations_creators:
-- machine-generated
-tags:
-- preference
-- dpo
-- trl
-- what-is-missing
-size_categories:
-- {size}
-configs:
-{configs}---
-
-# {title}
-
-{count:,} chosen/rejected pairs, each with the words that decided it. A judge wrote what is missing in
-every completion; a rating of these words (column `method`) ordered the completions of a prompt.
-
-```python
-from datasets import load_dataset
-
-pairs = load_dataset("{repo or "FOLDER"}", split="train")  # columns prompt, chosen, rejected as TRL's DPOTrainer reads them
-```
-
-| configuration | rows | what it is |
-|---|---|---|
-| default | {count:,} | pairs, ready for training |
-| unprompted | {len(parts["unprompted"]):,} | pairs whose prompt is known by its id only: to be audited, not trained on |
-| ratings | {len(parts["ratings"]):,} | every judgement: completion, feedback, number, cosine, and why it is not ratable if it is not |
-
-## Ties and deltas
-
-{_statistics(stats)}
-
-`delta` is on the run's reward (the cosine for `wim`, R for `numerical`); the table uses each method's
-display scale (rating as judged, wim 0-10). Deltas on different scales compare only as normalised
-(by the width of the scale) or effect (by the standard deviation).
-"""
 
 
 def _statistics(stats: Mapping[str, Any]) -> str:
@@ -158,7 +132,7 @@ def _push(folder: Path, repo: str) -> str:
     try:
         api = HfApi()
         api.create_repo(repo, repo_type="dataset", exist_ok=True)
-        api.upload_folder(repo_id=repo, folder_path=folder, repo_type="dataset", commit_message="Publish the dataset")
+        api.upload_folder(repo_id=repo, folder_path=folder, repo_type="dataset", allow_patterns=PUBLISHED)
     except (HfHubHTTPError, LocalTokenNotFoundError, OSError, ValueError) as error:
         raise WimError(f"publish: pushing to {repo} failed: {str(error).splitlines()[0]}") from error
     return repo

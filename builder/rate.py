@@ -1,5 +1,6 @@
 """rate: feedback and vectors -> ratings.parquet."""
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,9 +33,9 @@ def run(folder: Path, params: Params) -> Made:
     inputs = {name: tables.find(folder, name) for name in ("completions", "feedback", "embeddings")}
     settings = {"rating": vars(params.rating), "rate": vars(params.rate), "seed": params.seed}
     about = tables.metadata("rate", settings, inputs)
-    stored = StoredVectors(inputs["embeddings"])
-    blocks = [rate(frame.slice(start, BLOCK), Block(stored), params) for start in range(0, max(len(frame), 1), BLOCK)]
-    stored.close()
+    starts = range(0, max(len(frame), 1), BLOCK)
+    with contextlib.closing(StoredVectors(inputs["embeddings"])) as stored:
+        blocks = [rate(frame.slice(start, BLOCK), Block(stored), params) for start in starts]
     rated = pl.concat(blocks)
     tables.write(tables.path(folder, "ratings"), "ratings", rated, about)
     return Made(len(rated), int(rated["ratable"].sum()))
@@ -69,12 +70,12 @@ def _also(params: Params) -> list[str]:
 
 
 def _on_scale(params: Params) -> pl.Expr:
-    """The number, mapped linearly from the judge's own scale to the scale of the parameters."""
+    """The number, mapped linearly from the judge's own scale to the scale of the parameters; null outside it."""
     low, high = params.rating.scale
     own_low, own_high = pl.col("scale_min").fill_null(low), pl.col("scale_max").fill_null(high)
     same = (own_low == low) & (own_high == high)
     mapped = low + (pl.col("rating") - own_low) * (high - low) / (own_high - own_low)
-    readable = pl.col("rating_status") == str(RatingStatus.OK)
+    readable = (pl.col("rating_status") == str(RatingStatus.OK)) & pl.col("rating").is_between(own_low, own_high)
     return pl.when(readable).then(pl.when(same).then("rating").otherwise(mapped)).alias("rating")
 
 
@@ -93,6 +94,7 @@ def _reason(uses: frozenset[str]) -> pl.Expr:
         cases += [
             (pl.col("rating_status") == str(RatingStatus.ABSENT), pl.lit(str(Reason.NO_RATING))),
             (pl.col("rating_status") != str(RatingStatus.OK), _said("reason", Reason.NOT_A_NUMBER)),
+            (pl.col("rating").is_null(), pl.lit(str(Reason.OUT_OF_SCALE))),
         ]
     cases.append((pl.col("reward").is_null(), pl.lit(str(Reason.ZERO_VECTOR))))
     return pl.coalesce([pl.when(found).then(reason) for found, reason in cases])

@@ -97,7 +97,7 @@ def read(file: Path) -> Iterator[Record | Bad]:
     """
     if file.is_dir():
         raise InputError(f"{file}: is a folder, not a file")
-    reader = {".jsonl": _jsonl, ".json": _json, ".csv": _csv, ".parquet": _parquet}[_kind(file)]
+    reader = {".jsonl": _jsonl, ".json": _json, ".csv": _csv, ".parquet": _parquet}[kind(file)]
     if not file.is_file():
         raise InputError(f"{file}: no such file")
     return _guarded(file, reader(file))
@@ -202,7 +202,8 @@ def _type(value: object) -> str:
     return names.get(type(value), type(value).__name__)
 
 
-def _kind(file: Path) -> str:
+def kind(file: Path) -> str:
+    """One of ``KINDS``, by the file's name."""
     suffixes = [suffix.lower() for suffix in file.suffixes]
     zipped = suffixes[-1:] == [".gz"]
     kind = "".join((suffixes[:-1] if zipped else suffixes)[-1:])
@@ -299,13 +300,13 @@ def _header(file: Path, names: Sequence[str]) -> Sequence[str]:
 def _cells(file: Path, line: int, header: Sequence[str], row: Sequence[str]) -> Record | Bad:
     if len(row) != len(header):
         return Bad(file, line, None, f"{len(row)} cells where the header has {len(header)}", _ascii(row))
-    fields: dict[str, Any] = {name: value for name, value in zip(header, row, strict=True) if value != ""}
+    fields: dict[str, Any] = {name: value or None for name, value in zip(header, row, strict=True)}
     try:
         "".join(row).encode()
     except UnicodeEncodeError:
         return Bad(file, line, None, "not UTF-8", _ascii(fields))
     for name in NUMBERS:
-        if name in fields:
+        if fields.get(name) is not None:
             fields[name] = _cell_number(fields[name])
     return Record(file, line, fields)
 

@@ -38,7 +38,7 @@ def compute(
     if not keys:
         return pa.table({})
     folder = FOLDER / kind / fingerprint(settings)
-    with _lock(folder):
+    with lock(folder):
         position = {key: i for i, key in reversed(list(enumerate(keys)))}
         parts = _load(folder, pa.array(position, pa.string()))
         kept = {key for rows in parts for key in rows["key"].to_pylist()}
@@ -53,7 +53,8 @@ def compute(
 
 
 @contextlib.contextmanager
-def _lock(folder: Path) -> Iterator[None]:
+def lock(folder: Path) -> Iterator[None]:
+    """Hold a folder under .wim/; a second process says that it waits, and waits."""
     with tables.told(folder):
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / "lock").open("w")

@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from builder import __version__
 from builder.errors import TableError
 from builder.ids import canonical_json, file_sha256
 
+LIBRARIES = ("peft", "polars", "pyarrow", "sentence-transformers", "torch", "transformers", "trl")
 ROW_GROUP = 65_536
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 
@@ -88,6 +90,13 @@ def embeddings_schema(dimensions: int) -> pa.Schema:
     )
 
 
+def check_prompted(prompts: pl.DataFrame, what: str) -> None:
+    """Raises TableError if the text of a prompt is not known, so that nothing can be ``what``."""
+    bare = prompts.filter(pl.col("messages").list.len() == 0)["prompt_id"]
+    if len(bare):
+        raise TableError(f"{len(bare)} prompts are known by their id only ({bare[0]}, say) and cannot be {what}")
+
+
 def metadata(stage: str, params: Mapping[str, Any], inputs: Mapping[str, Path], **facts: Any) -> dict[str, Any]:
     """What a table says of its making: stage, parameters, input fingerprints, versions, further facts.
 
@@ -98,10 +107,17 @@ def metadata(stage: str, params: Mapping[str, Any], inputs: Mapping[str, Path], 
         "stage": stage,
         "params": dict(params),
         "inputs": fingerprints,
-        "versions": {"pyarrow": pa.__version__, "polars": pl.__version__},
+        "versions": {library: version(library) for library in LIBRARIES},
         "created_by": f"what-is-missing {__version__}",
         **facts,
     }
+
+
+def read_metadata(file: Path) -> dict[str, Any]:
+    """What the table says of its making; empty for a table made by others."""
+    raw = (open_parquet(file).schema_arrow.metadata or {}).get(b"wim")
+    said = json.loads(raw) if raw else {}
+    return said if isinstance(said, dict) else {}
 
 
 def path(run: Path, name: str) -> Path:

@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from builder import models, policy, tables
+from builder import models, policy, rows, tables
 from builder.errors import TableError, WimError
 from builder.ids import file_sha256, fingerprint
 from builder.params import Params, Train, as_dict
@@ -44,20 +44,28 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None) -> Made
     start = policy.read(policy_folder, params.model)
     pairs, unprompted = trainable(tables.read(tables.find(folder, "pairs"), "pairs", COLUMNS), folder)
     work = WORK / _fingerprint(folder, start, params)
-    work.mkdir(parents=True, exist_ok=True)
-    trainer = _trainer(pairs, start, params, work)
+    with rows.lock(work):
+        metrics = _train(pairs, start, params, work, folder)
+        shutil.rmtree(work)
+    settings = {"train": as_dict(params.train), "seed": params.seed}
+    about = tables.metadata("train dpo", settings, {"pairs": tables.find(folder, "pairs")}, start=start.about())
+    tables.write(tables.path(folder, "training"), "training", metrics, about)
+    losses = metrics.filter(pl.col("name") == "loss").sort("step")["value"]
+    return Made(len(pairs), unprompted, len(losses), float(losses[0]), float(losses[-1]))
+
+
+def _train(pairs: pl.DataFrame, start: Policy, params: Params, work: Path, folder: Path) -> pl.DataFrame:
+    """Train, save RUN/policy, and give the training table."""
+    try:
+        trainer = _trainer(pairs, start, params, work)
+    except ValueError as error:
+        raise WimError(f"train: {tables.first_line(error)}") from error
     checkpoint = last_checkpoint(work)
     if checkpoint:
         print(f"resumed from step {checkpoint.name.rpartition('-')[2]}", file=sys.stderr)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    metrics = _metrics(trainer.state.log_history)
     _save(trainer, folder, start)
-    settings = {"train": as_dict(params.train), "seed": params.seed}
-    about = tables.metadata("train dpo", settings, {"pairs": tables.find(folder, "pairs")}, start=start.hash())
-    tables.write(tables.path(folder, "training"), "training", metrics, about)
-    shutil.rmtree(work)
-    losses = metrics.filter(pl.col("name") == "loss").sort("step")["value"]
-    return Made(len(pairs), unprompted, len(losses), float(losses[0]), float(losses[-1]))
+    return _metrics(trainer.state.log_history)
 
 
 def trainable(pairs: pl.DataFrame, folder: Path) -> tuple[pl.DataFrame, int]:

@@ -26,6 +26,8 @@ def _echo(request: Request) -> Completion:
     sampling = request.sampling
     if sampling.contrastive is not None:
         raise EngineError("the engine echo has no contrastive search; set judge.contrastive to null")
+    if sampling.top_p != 1:
+        raise EngineError("the engine echo has no top_p; set complete.top_p to 1")
     draw = random.Random(request.seed)
     asked = request.messages[-1]["content"].split()
     words = asked if sampling.temperature == 0 else [word for word in asked if draw.random() < 0.6]

@@ -124,6 +124,8 @@ class Engine:
         length = next((i for i, token in enumerate(ids) if token in ends), None)
         finish = "length" if length is None else "stop"
         tokens = ids[:length]
+        while length is None and tokens and tokens[-1] == self.tokenizer.pad_token_id:
+            tokens.pop()  # a row that ended at a stop text is filled up to its batch's longest
         text = self.tokenizer.decode(tokens, skip_special_tokens=True)
         for stop in sampling.stop:
             if stop in text:

@@ -225,3 +225,83 @@ def test_stats_prints_the_tie_table(
     page = capsys.readouterr().out
     assert f"{said['methods']['numerical']['tie_rate']:.2%}" in page
     assert f"{said['prompts']['paired']} paired" in page
+
+
+RECORDS = [
+    {"prompt_id": "known by id", "completion": "a longer answer", "feedback": "leaves out the dates", "rating": 3},
+    {"prompt_id": "known by id", "completion": "another one", "feedback": "leaves out the places", "rating": 4},
+]
+
+
+@pytest.fixture
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run of pairs whose prompts have no text."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(r) + "\n" for r in RECORDS))
+    cli.main(["build", "in.jsonl", "--out", "run", "--json"])
+    return tmp_path / "run"
+
+
+def test_pairs_without_prompts_are_published_apart(bare: Path, tmp_path: Path) -> None:
+    import datasets
+
+    cli.main(["publish", str(bare), "--out", str(tmp_path / "dataset"), "--json"])
+    pairs = datasets.load_dataset(str(tmp_path / "dataset"), "unprompted", split="train", cache_dir=str(tmp_path / "c"))
+    assert len(pairs) == 1
+    card = (tmp_path / "dataset/README.md").read_text()
+    assert 'load_dataset("FOLDER", "unprompted", split="train")' in card
+    assert "config_name: default" not in card
+
+
+def test_pair_follows_what_the_ratings_were_made_with(bare: Path) -> None:
+    cli.main(["rate", str(bare), "--set", "rate.method=numerical", "--json"])
+    cli.main(["pair", str(bare), "--json"])
+    (pair,) = pl.read_parquet(bare / "pairs.parquet").to_dicts()
+    assert (pair["method"], pair["chosen_rating"]) == ("numerical", 4)
+    assert pair["score_chosen"] == pytest.approx(-1.5 / 5.5)
+
+
+def test_importing_again_removes_what_was_made_of_the_old_records(bare: Path) -> None:
+    cli.main(["ingest", "in.jsonl", "--out", str(bare), "--json"])
+    assert {f.name for f in bare.iterdir()} == {
+        "prompts.parquet", "completions.parquet", "feedback.parquet", "ingest.json",
+    }  # fmt: skip
+
+
+def change(file: Path, name: str, frame: pl.DataFrame) -> None:
+    tables.write(file, name, frame, {})
+
+
+def test_a_judgement_that_stands_twice_is_refused(bare: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    feedback = pl.read_parquet(bare / "feedback.parquet")
+    change(bare / "feedback.parquet", "feedback", pl.concat([feedback, feedback[:1]]))
+    with pytest.raises(SystemExit, match="1"):
+        cli.main(["rate", str(bare)])
+    assert "two rows for completion" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [math.nan, 99.0])
+def test_a_number_outside_the_scale_is_never_rated(bare: Path, number: float) -> None:
+    feedback = pl.read_parquet(bare / "feedback.parquet").with_columns(rating=pl.lit(number))
+    change(bare / "feedback.parquet", "feedback", feedback)
+    cli.main(["rate", str(bare), "--set", "rate.method=numerical", "--json"])
+    rated = pl.read_parquet(bare / "ratings.parquet")
+    assert rated["R"].null_count() == 2
+    assert set(rated["reason"]) == {"out_of_scale"}
+
+
+def test_terminal_codes_in_the_data_are_shown_as_text(bare: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pairs = pl.read_parquet(bare / "pairs.parquet").with_columns(chosen_feedback=pl.lit("red \x1b[31m alert"))
+    change(bare / "pairs.parquet", "pairs", pairs)
+    capsys.readouterr()
+    cli.main(["explain", str(bare)])
+    page = capsys.readouterr().out
+    assert "\x1b" not in page
+    assert "red \\x1b[31m alert" in page
+
+
+def test_an_empty_csv_completion_is_an_empty_completion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.csv").write_text("prompt,answer,feedback\nq,,misses all\nq,some,misses dates\n")
+    cli.main(["ingest", "in.csv", "--out", "run", "--map", "completion=answer", "--json"])
+    assert sorted(pl.read_parquet("run/completions.parquet")["text"]) == ["", "some"]

@@ -138,6 +138,27 @@ def test_an_engine_says_what_it_cannot_do(wim: Wim, run: Path, capsys: pytest.Ca
     assert "structured" in capsys.readouterr().err
     assert wim("complete", run, "--set", "engine.name=ecko") == 1
     assert "echo" in capsys.readouterr().err
+    assert wim("complete", run, *ECHO, "--set", "engine.scale=ray") == 1
+    assert "engine.scale" in capsys.readouterr().err
+    assert wim("complete", run, *ECHO, "--set", "complete.top_p=0.5") == 1
+    assert "top_p" in capsys.readouterr().err
+
+
+def test_prompts_without_text_are_neither_completed_nor_judged(
+    wim: Wim, write_jsonl: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert wim("ingest", write_jsonl([{"prompt_id": "known", "completion": "a"}]), "--out", "ids") == 0
+    for stage in ("complete", "judge"):
+        assert wim(stage, "ids", *ECHO) == 1
+        assert "known by their id only" in capsys.readouterr().err
+
+
+def test_without_held_out_prompts_there_is_nothing_to_evaluate(wim: Wim, write_jsonl: Any) -> None:
+    write_jsonl(PROMPTS, "prompts.jsonl")
+    assert wim("prompts", "bare", "--set", "prompts.source=prompts.jsonl") == 0
+    assert wim("evaluate", "bare/0", *ECHO) == 0
+    assert json.loads(Path("bare/0/evaluation.json").read_text()) == {"n": 0}
+    assert len(tables.read(Path("bare/0/evaluation.parquet"), "evaluation")) == 0
 
 
 def test_a_missing_table_is_named_with_the_command_that_makes_it(wim: Wim, capsys: pytest.CaptureFixture[str]) -> None:

