@@ -62,7 +62,7 @@ def coverage(points: pl.DataFrame, arms: Sequence[str], times: Sequence[str]) ->
         tooltip=["arm:N", "when:N", *(alt.Tooltip(f"{name}:Q", format=".1%") for name in ("mean", "low", "high"))],
     )
     title = "True coverage (% of the facts)"
-    y = {"title": title, "axis": alt.Axis(format="%"), "scale": alt.Scale(zero=False, nice=True)}
+    y = {"title": title, "axis": alt.Axis(format="%"), "scale": alt.Scale(zero=False, nice=True, padding=12)}
     bars = base.mark_rule(strokeWidth=2).encode(alt.Y("low:Q", **y), alt.Y2("high:Q"))
     dots = base.mark_point(size=70, filled=True, opacity=1).encode(alt.Y("mean:Q", **y))
     return alt.layer(bars, dots).properties(width="container", height=1.3 * HEIGHT)

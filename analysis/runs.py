@@ -70,9 +70,15 @@ def _load(path: Path) -> Run:
         raise TableError(f"{path}: there is no such run folder")
     stats = _json(path / "stats.json", COUNTED)
     tables.open_parquet(tables.find(path, "ratings")).close()
-    evaluation = path / "evaluation.json"
     arm, index, label = _names(path)
-    return Run(path, arm, index, label, stats, _json(evaluation, EVALUATED) if evaluation.is_file() else None)
+    return Run(path, arm, index, label, stats, _evaluation(path / "evaluation.json"))
+
+
+def _evaluation(file: Path) -> dict[str, Any] | None:
+    """What was measured on held-out prompts; None if nothing was, for want of a policy or of prompts."""
+    if not file.is_file() or _json(file, {"n"})["n"] == 0:
+        return None
+    return _json(file, EVALUATED)
 
 
 def _json(file: Path, keys: Collection[str]) -> dict[str, Any]:
