@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 # uv does not read pip's configuration: its find-links are handed on, so that a CPU wheel of torch is found where pip
 # finds it. Without one the same lock gives the CUDA build.
 LINKS   = UV_FIND_LINKS="$${UV_FIND_LINKS:-$$($(BIN)/python -m pip config get global.find-links 2>/dev/null || echo $$PIP_FIND_LINKS)}"
-INSTALL = $(LINKS) $(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python --excludes excludes.txt
+INSTALL = $(LINKS) $(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python
 COMPILE = $(LINKS) $(BIN)/uv pip compile -q --no-header --no-annotate --python-version 3.11 --python-platform x86_64-manylinux_2_28
 ARMS    = $(shell $(BIN)/python -c "import yaml; print(*yaml.safe_load(open('params.yaml'))['arms'])")
 # Arms run side by side; DVC refuses ("is busy") where two of them look at a shared stage at once, so that is tried again.
@@ -29,7 +29,7 @@ $(BIN)/uv:
 	$(BIN)/python -m pip install -q uv
 
 $(VENV)/%.done: $(BIN)/uv %.lock pyproject.toml
-	$(INSTALL) -r $*.lock
+	$(INSTALL) $(if $(filter vllm,$*),--excludes excludes.txt) -r $*.lock
 	$(INSTALL) --no-deps -e .
 	@touch $@
 

@@ -18,6 +18,7 @@ from builder.params import Params
 from builder.policy import Policy
 
 RESAMPLES = 10_000
+AT_ONCE = 100
 
 
 def run(folder: Path, params: Params, policy_folder: Path | None = None) -> dict[str, Any]:
@@ -64,14 +65,23 @@ def summarise(values: NDArray[np.float64], base: NDArray[np.float64], seed: int)
 
     Without a held-out prompt there is only ``n``, which is 0.
     """
-    draw = np.random.default_rng(seed).integers(0, len(values), (RESAMPLES, len(values)))
     result: dict[str, Any] = {"n": len(values)}
     if not len(values):
         return result
-    for prefix, numbers in (("", values), ("base_", base), ("difference", values - base)):
-        low, high = np.quantile(numbers[draw].mean(axis=1), [0.025, 0.975])
-        names = ("difference", "difference_low", "difference_high")
-        if prefix != "difference":
-            names = (f"{prefix}mean", f"{prefix}low", f"{prefix}high")
-        result |= dict(zip(names, (float(numbers.mean()), float(low), float(high)), strict=True))
+    numbers = np.stack([values, base, values - base])
+    generator = np.random.default_rng(seed)
+    draws = (generator.integers(0, len(values), (AT_ONCE, len(values))) for _ in range(RESAMPLES // AT_ONCE))
+    means = np.concatenate([numbers[:, draw].mean(axis=2) for draw in draws], axis=1)
+    low, high = np.quantile(means, [0.025, 0.975], axis=1)
+    for i, prefix in enumerate(("", "base_")):
+        result |= {
+            f"{prefix}mean": float(numbers[i].mean()),
+            f"{prefix}low": float(low[i]),
+            f"{prefix}high": float(high[i]),
+        }
+    result |= {
+        "difference": float(numbers[2].mean()),
+        "difference_low": float(low[2]),
+        "difference_high": float(high[2]),
+    }
     return result

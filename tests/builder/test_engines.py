@@ -1,6 +1,7 @@
 """The embedded engine on the demo model: rows do not depend on their batch, text is never a control token."""
 
 import dataclasses
+import json
 import random
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from builder import chat, models, params, plugins, policy
+from builder import chat, models, params, plugins, policy, tables
 from builder.engines import Completion, Request, Sampling
 from builder.errors import EngineError, ParamsError
 from builder.params import Contrastive
@@ -229,3 +230,15 @@ def test_a_shared_prefix_is_computed_once_and_changes_nothing(engine: Any, monke
     assert len(prefilled) == 1
     assert prefilled[0] > 50
     assert shared == make_engine(batch_size=1).generate(requests)
+
+
+@pytest.mark.parametrize("judged_by", ["base", "current", "data/demo/model"])
+def test_an_arm_says_who_judges(wim: Any, write_jsonl: Any, tmp_path: Path, judged_by: str) -> None:
+    adapter = make_adapter(tmp_path / "policy")
+    policy.write(tmp_path / "policy", adapter)
+    assert wim("ingest", write_jsonl([{"prompt": "q", "completion": "a"}]), "--out", "run") == 0
+    sets = ("--set", "engine.name=echo", "--set", f"judged_by={judged_by}")
+    assert wim("judge", "run", "--policy", "policy", *sets) == 0
+    about = tables.read_metadata(tmp_path / "run/feedback.parquet")
+    assert about["policy"]["hash"] == (adapter if judged_by == "current" else BASE).hash()
+    assert str(tmp_path) not in json.dumps(about)
