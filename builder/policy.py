@@ -47,6 +47,8 @@ def read(folder: Path | None, model: Model) -> Policy:
     if not (folder / "policy.json").is_file():
         raise TableError(f"{folder}: no policy.json: not a policy folder; `wim train dpo RUN` writes RUN/policy")
     entry = tables.read_json(folder / "policy.json")
+    if not isinstance(entry, dict) or not isinstance(entry.get("model"), str):
+        raise TableError(f"{folder / 'policy.json'}: must name its base model under 'model'")
     adapter = folder / entry["adapter"] if entry.get("adapter") else None
     if adapter and not (adapter / WEIGHTS).is_file():
         raise TableError(f"{adapter / WEIGHTS}: missing; adapters load from safetensors only")
