@@ -14,6 +14,9 @@ from builder.errors import TableError
 from builder.params import Pair, Params
 from builder.statuses import WimStatus
 
+FEEDBACK = ("completion_id", "judge", "attempt", "rating_status", "wim", "wim_status")
+RATINGS = ("completion_id", "prompt_id", "judge", "rating", "R", "wim", "reward", "ratable", "reason")
+
 
 def run(folder: Path, params: Params, arm: str = "", round_index: int = 0) -> dict[str, Any]:
     """Write pairs.parquet and stats.json; return the statistics."""
@@ -21,8 +24,8 @@ def run(folder: Path, params: Params, arm: str = "", round_index: int = 0) -> di
     read = stats.Tables(
         tables.read(files["prompts"], "prompts", ["prompt_id", "messages"]),
         tables.read(files["completions"], "completions", judgements.COMPLETIONS),
-        judgements.used(tables.read(files["feedback"], "feedback", judgements.FEEDBACK)),
-        tables.read(files["ratings"], "ratings"),
+        judgements.used(tables.read(files["feedback"], "feedback", FEEDBACK)),
+        tables.read(files["ratings"], "ratings", RATINGS),
     )
     params = _as_rated(files["ratings"], params)
     _check(read, params.pair)
