@@ -12,7 +12,7 @@ from builder import generate, ids, judgements, models, plugins, policy, tables
 from builder.engines import Request, Sampling
 from builder.errors import EngineError, TableError
 from builder.judges import Judge, Reading
-from builder.params import Model, Params
+from builder.params import Model, Params, as_dict
 from builder.policy import Policy
 from builder.statuses import RatingStatus, Reason, WimStatus
 
@@ -39,7 +39,7 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None) -> Made
         raise TableError(f"{files['completions']}: a completion's prompt is not in {files['prompts']}")
     params, by = _who(params, policy_folder)
     frame = judge(prompts, completions, by, params)
-    asked = dataclasses.asdict(params.judge) | {"model": models.label(by.model)}
+    asked = as_dict(params.judge) | {"model": models.label(by.model)}
     settings = {"judge": asked, "engine": params.engine.name, "seed": params.seed}
     about = tables.metadata("judge", settings, files, policy=by.about())
     tables.write(tables.path(folder, "feedback"), "feedback", frame, about)

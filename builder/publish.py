@@ -49,7 +49,8 @@ def run(runs: Sequence[Path], out: Path, params: Params, repo: str | None = None
         raise TableError("publish: the runs hold no pair; `wim stats` tells what became of their prompts")
     if pairs["pair_id"].is_duplicated().any():
         raise TableError("publish: the same pair is in several of the runs; give each its own --arm or --round")
-    about = tables.metadata("publish", {}, {})
+    inputs = {f"{name}{i}": tables.find(run, name) for i, run in enumerate(runs) for name in ("pairs", "ratings")}
+    about = tables.metadata("publish", {}, inputs)
     for name, frame in parts.items():
         file = out / _file(name)
         if len(frame):
@@ -127,12 +128,12 @@ def _statistics(stats: Mapping[str, Any]) -> str:
 
 def _push(folder: Path, repo: str) -> str:
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
+    from huggingface_hub.errors import HTTPError  # of its HTTP client, which differs from version to version
 
     try:
         api = HfApi()
         api.create_repo(repo, repo_type="dataset", exist_ok=True)
         api.upload_folder(repo_id=repo, folder_path=folder, repo_type="dataset", allow_patterns=PUBLISHED)
-    except (HfHubHTTPError, LocalTokenNotFoundError, OSError, ValueError) as error:
-        raise WimError(f"publish: pushing to {repo} failed: {str(error).splitlines()[0]}") from error
+    except (HTTPError, OSError, ValueError) as error:  # the Hub's own errors are of these
+        raise WimError(f"publish: pushing to {repo} failed: {tables.first_line(error)}") from error
     return repo

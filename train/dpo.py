@@ -44,12 +44,12 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None) -> Made
     start = policy.read(policy_folder, params.model)
     pairs, unprompted = trainable(tables.read(tables.find(folder, "pairs"), "pairs", COLUMNS), folder)
     work = WORK / _fingerprint(folder, start, params)
-    with rows.lock(work):
-        metrics = _train(pairs, start, params, work, folder)
-        shutil.rmtree(work)
     settings = {"train": as_dict(params.train), "seed": params.seed}
     about = tables.metadata("train dpo", settings, {"pairs": tables.find(folder, "pairs")}, start=start.about())
-    tables.write(tables.path(folder, "training"), "training", metrics, about)
+    with rows.lock(work):
+        metrics = _train(pairs, start, params, work, folder)
+        tables.write(tables.path(folder, "training"), "training", metrics, about)
+        shutil.rmtree(work)  # last: until all is written, a kill must find its checkpoints
     losses = metrics.filter(pl.col("name") == "loss").sort("step")["value"]
     return Made(len(pairs), unprompted, len(losses), float(losses[0]), float(losses[-1]))
 

@@ -4,7 +4,10 @@ import collections
 import itertools
 import json
 import math
+import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -305,3 +308,13 @@ def test_an_empty_csv_completion_is_an_empty_completion(tmp_path: Path, monkeypa
     (tmp_path / "in.csv").write_text("prompt,answer,feedback\nq,,misses all\nq,some,misses dates\n")
     cli.main(["ingest", "in.csv", "--out", "run", "--map", "completion=answer", "--json"])
     assert sorted(pl.read_parquet("run/completions.parquet")["text"]) == ["", "some"]
+
+
+def test_a_hub_that_cannot_be_reached_is_one_line(bare: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "builder.cli", "publish", str(bare), "--out", "d", "--repo", "a/b", "--push"]
+    nowhere = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0", "HF_TOKEN": "no-token"}
+    environment = os.environ | nowhere | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("wim: publish: pushing to a/b failed: ")
+    assert done.stderr.count("\n") == 1
