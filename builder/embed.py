@@ -1,6 +1,7 @@
 """embed: texts -> embeddings.parquet, each distinct text once, in the order of first use."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,11 +61,11 @@ def embed(texts: Sequence[str], settings: Embed) -> pa.Table:
     done = rows.compute(
         "embed",
         {"model": identity(settings), "settings": vars(settings), "texts": sha256("\n".join(keys))},
-        keys,
-        lambda chunk: encoder([texts[order[i]] for i in chunk]),
+        [(bytes.fromhex(ids[i]), texts[i]) for i in order],
+        encoder.batches,
         "embed",
-        part=PART,
-    )
+        len(texts),
+    ).table()
     if not texts:
         return tables.embeddings_schema(1).empty_table()
     back = np.empty(len(order), np.int64)
@@ -93,6 +94,12 @@ class _Encoder:
     def __init__(self, settings: Embed) -> None:
         self.settings = settings
         self.model: Any = None
+
+    def batches(self, texts: Iterator[str]) -> Iterator[rows.Batch]:
+        place = 0
+        while part := list(itertools.islice(texts, PART)):
+            yield range(place, place + len(part)), self(part)
+            place += len(part)
 
     def __call__(self, texts: Sequence[str]) -> pa.Table:
         self._load()

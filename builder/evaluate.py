@@ -28,9 +28,9 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None) -> dict
         raise TableError(f"{tables.find(folder, 'heldout')}: every prompt needs a reference to be scored by")
     own = folder / "policy"
     by = policy.read(policy_folder or (own if own.is_dir() else None), params.model)
-    engine = generate.Lazy(params)
-    frame = evaluate(heldout, by, params, engine)
-    reference = evaluate(heldout, policy.base(params.model), params, engine)
+    base = policy.base(params.model)
+    engine = generate.Lazy(params, [by, base])
+    frame, reference = (evaluate(heldout, each, params, engine) for each in (by, base))
     result = summarise(frame["value"].to_numpy(), reference["value"].to_numpy(), params.seed)
     settings = {"evaluate": vars(params.evaluate), "engine": params.engine.name}
     about = tables.metadata("evaluate", settings, {"heldout": tables.find(folder, "heldout")}, policy=by.about())
@@ -42,10 +42,10 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None) -> dict
 def evaluate(heldout: pl.DataFrame, by: Policy, params: Params, engine: generate.Lazy) -> pl.DataFrame:
     """The evaluation table, with the completion's ``text`` beside its value."""
     sampling = Sampling(0.0, params.evaluate.max_tokens)
-    requests = [Request(tuple(messages), by, 0, sampling) for messages in heldout["messages"]]
+    requests = (Request(tuple(messages), by, 0, sampling) for messages in heldout["messages"])
     names = [ids.completion_id(name, 0) for name in heldout["prompt_id"]]
-    done = generate.generate("evaluate", names, requests, params, "evaluate", engine)
-    texts = done["text"].to_pylist()
+    done = generate.generate("evaluate", requests, len(names), by, engine, "evaluate")
+    texts = [text for block in done.blocks(columns=["text"]) for text in block["text"].to_pylist()]
     values = [coverage(text, reference) for text, reference in zip(texts, heldout["reference"], strict=True)]
     return pl.DataFrame(
         {"prompt_id": heldout["prompt_id"], "completion_id": names, "value": values, "text": texts},

@@ -1,64 +1,131 @@
 """Generation by row: requests to an engine, of which those that were answered before are not repeated."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import functools
+import itertools
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from builder import plugins, rows
-from builder.engines import Engine, Request
+from builder import engines, plugins, rows
+from builder.engines import Completion, Request, Sampling
 from builder.errors import EngineError
-from builder.ids import canonical_json, sha256
-from builder.params import Params
+from builder.ids import canonical_json, digest
+from builder.params import Params, as_dict
 from builder.policy import Policy
 
+PART = 512
+PART_CHARACTERS = 16_000_000
+PART_SECONDS = 30.0
 SCHEMA = pa.schema(
-    [("text", pa.string()), ("finish_reason", pa.string()), ("tokens", pa.int32()), ("reason", pa.string())]
+    [("text", pa.string()), ("finish_reason", pa.string()), ("reason", pa.string())]
+    + [(count, pa.int32()) for count in ("tokens", "prompt_tokens", "escaped")]
 )
+
+
+class Source(Protocol):
+    """Where answers come from. ``partial``: some requests may stay without one."""
+
+    partial: bool
+
+    def generate(self, requests: Iterator[Request]) -> Iterator[tuple[int, Completion]]:
+        """Answers as they are ready, each with its request's place."""
+        ...
+
+    def settings(self, by: Policy) -> dict[str, Any]:
+        """All that a text depends on, beside its request."""
+        ...
 
 
 class Lazy:
     """An engine that is loaded when the first row is missing, and never if none is."""
 
-    def __init__(self, params: Params) -> None:
+    partial = False
+
+    def __init__(self, params: Params, policies: Sequence[Policy]) -> None:
         if params.engine.scale != "local":
             raise EngineError(
                 f"engine.scale: {params.engine.scale} is not something this version can do; set it to local"
             )
-        self.params = params
-        self.engine: Engine | None = None
+        self.params, self.policies = params, policies
+        self.module = cast(engines.Module, plugins.load("engines", params.engine.name))
+        self.engine: engines.Engine | None = None
 
-    def __call__(self, requests: Sequence[Request]) -> pa.Table:
+    def generate(self, requests: Iterator[Request]) -> Iterator[tuple[int, Completion]]:
+        first = next(requests, None)
+        if first is None:
+            return
         if self.engine is None:
-            self.engine = plugins.load("engines", self.params.engine.name).Engine(self.params)
-        done = [vars(completion) for completion in self.engine.generate(requests)]
-        return pa.Table.from_pylist(done, SCHEMA)
+            self.engine = self.module.Engine(self.params, self.policies)
+        yield from self.engine.generate(itertools.chain([first], requests))
+
+    def settings(self, by: Policy) -> dict[str, Any]:
+        identity = self.module.identity(self.params)
+        return {"engine": self.params.engine.name, "settings": identity, "policy": by.about()}
 
 
-def generate(
-    kind: str, names: Sequence[str], requests: Sequence[Request], params: Params, label: str, engine: Lazy | None = None
-) -> pa.Table:
-    """Columns text, finish_reason, tokens, reason: a row for each request, in their order.
+def generate(kind: str, requests: Iterable[Request], total: int, by: Policy, source: Source, label: str) -> rows.Rows:
+    """Rows of SCHEMA, one for each request, in their order; all requests are for the policy ``by``.
 
     A row is kept under all that determines it: engine and its settings, the policy's weights, the
-    sampling, its messages, its seed. ``names`` make its key readable.
+    sampling, its messages, its seed. A row without an answer is null in all columns. Raises EngineError
+    if the source is not partial and leaves a request unanswered.
     """
-    engine = engine or Lazy(params)
-    hashes = {policy: policy.hash() for policy in {request.policy for request in requests}}
-    settings = {"engine": params.engine.name, "settings": _settings(params), "policies": sorted(hashes.values())}
-    keys = [f"{name} {_key(request, hashes)}" for name, request in zip(names, requests, strict=True)]
-    done = rows.compute(kind, settings, keys, lambda chunk: engine([requests[i] for i in chunk]), label)
-    return done if done.num_rows else SCHEMA.empty_table()
+    keyed = ((key(request), request) for request in requests)
+    done = rows.compute(
+        kind, source.settings(by), keyed, lambda missing: batches(source.generate(missing)), label, total
+    )
+    if not source.partial and done.missing():
+        raise EngineError(f"the engine gave no answer to {done.missing():,} of {total:,} requests")
+    return done
 
 
-def _settings(params: Params) -> Any:
-    """The engine's own settings that can change a text; the batch's size is none of them."""
-    block = getattr(params.engine, params.engine.name, {})
-    return {k: v for k, v in (block if isinstance(block, dict) else vars(block)).items() if k != "batch_size"}
+def key(request: Request) -> bytes:
+    """What tells a row from the others of the same engine and policy, in 16 bytes."""
+    content = {"messages": request.messages, "seed": request.seed, "how": _how(request.sampling)}
+    return digest(canonical_json(content))
 
 
-def _key(request: Request, hashes: Mapping[Policy, str]) -> str:
-    sampling = request.sampling
-    how = vars(sampling) | {"contrastive": vars(sampling.contrastive) if sampling.contrastive else None}
-    content = {"messages": request.messages, "policy": hashes[request.policy], "seed": request.seed, "how": how}
-    return sha256(canonical_json(content))[:32]
+@functools.lru_cache
+def _how(sampling: Sampling) -> Mapping[str, Any]:
+    return as_dict(sampling)
+
+
+def batches(answers: Iterator[tuple[int, Completion]]) -> Iterator[rows.Batch]:
+    """Answers in parts that are worth a file; after a stop or any error what is there is a part, too."""
+    held: dict[int, Completion] = {}
+    size, since = 0, time.monotonic()
+    try:
+        for place, completion in answers:
+            held[place] = completion
+            size += len(completion.text)
+            if len(held) >= PART or size >= PART_CHARACTERS or time.monotonic() - since >= PART_SECONDS:
+                part = list(held), _table(held.values())
+                held, size, since = {}, 0, time.monotonic()
+                yield part
+    except (KeyboardInterrupt, Exception):
+        if held:
+            yield list(held), _table(held.values())
+        raise
+    if held:
+        yield list(held), _table(held.values())
+
+
+def _table(completions: Iterable[Completion]) -> pa.Table:
+    return pa.Table.from_pylist([vars(completion) for completion in completions], SCHEMA)
+
+
+def usage(done: Sequence[rows.Rows], params: Params) -> dict[str, float]:
+    """Tokens read and generated, control strings escaped and, where an endpoint has its price, the cost of all rows.
+
+    Rows from before count as well: it is what the table took, whoever paid for it.
+    """
+    sums = dict.fromkeys(("prompt_tokens", "tokens", "escaped"), 0)
+    for block in itertools.chain.from_iterable(each.blocks(columns=list(sums)) for each in done):
+        for name in sums:
+            sums[name] += pc.sum(block[name]).as_py() or 0
+    if params.engine.name != "endpoint" or params.engine.endpoint.price is None:
+        return dict(sums)
+    return sums | {"cost": params.engine.endpoint.price.of(sums["prompt_tokens"], sums["tokens"])}

@@ -19,6 +19,11 @@ def sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def digest(text: str) -> bytes:
+    """The first 16 bytes of the SHA-256."""
+    return hashlib.sha256(text.encode()).digest()[:16]
+
+
 def prompt_id(messages: Sequence[Message]) -> str:
     """First 16 hex digits of the SHA-256 of the canonical JSON of the messages."""
     return sha256(canonical_json([{"role": m["role"], "content": m["content"]} for m in messages]))[:16]

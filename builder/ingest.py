@@ -6,8 +6,9 @@ that cannot be read is no bad record, since the text still counts.
 
 import difflib
 import functools
+import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -297,18 +298,29 @@ def _groups(made: Import) -> tuple[dict[str, _Prompt], int]:
     for prompt in made.prompts.values():
         if prompt.content:
             texts.setdefault(prompt.given, []).append(prompt)
-    groups = {}
+    groups = {prompt.given: prompt for prompt in made.prompts.values() if not _told_apart(prompt, texts)}
     for prompt in made.prompts.values():
         with_text = texts.get(prompt.given, [])
-        if prompt.content is None and len(with_text) == 1:
+        if _told_apart(prompt, texts):
+            groups[_free(prompt, groups)] = prompt
+        elif prompt.content is None and len(with_text) == 1:
             _merge(made, with_text[0], prompt)
-        elif prompt.content and len(with_text) > 1:
-            groups[f"{prompt.given}~{prompt.content[:8]}"] = prompt
-        else:
-            groups[prompt.given] = prompt
+            groups[prompt.given] = with_text[0]
     # A prompt stands without completions where a completion_id led its records to another one.
     groups = {name: prompt for name, prompt in groups.items() if prompt.completions}
     return groups, sum(len(prompts) > 1 for prompts in texts.values())
+
+
+def _told_apart(prompt: _Prompt, texts: Mapping[str, Sequence[_Prompt]]) -> bool:
+    """Whether its id came with other prompts as well."""
+    return prompt.content is not None and len(texts[prompt.given]) > 1
+
+
+def _free(prompt: _Prompt, taken: Container[str]) -> str:
+    """ID~HASH, numbered where a record brought that very id, or where another hash begins alike."""
+    name = f"{prompt.given}~{(prompt.content or '')[:8]}"
+    numbered = (f"{name}~{number}" for number in itertools.count(1))
+    return next(free for free in itertools.chain([name], numbered) if free not in taken)
 
 
 def _merge(made: Import, prompt: _Prompt, other: _Prompt) -> None:

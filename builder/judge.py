@@ -1,16 +1,18 @@
 """judge: completions -> feedback.parquet. Every attempt is kept; the judge's words stay beside the reading."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from builder import generate, ids, judgements, models, plugins, policy, tables
+from builder import generate, ids, judgements, models, plugins, policy, rows, tables
 from builder.engines import Request, Sampling
-from builder.errors import EngineError, TableError
+from builder.errors import TableError
 from builder.judges import Judge, Reading
 from builder.params import Model, Params, as_dict
 from builder.policy import Policy
@@ -19,38 +21,67 @@ from builder.statuses import RatingStatus, Reason, WimStatus
 
 @dataclass(frozen=True)
 class Made:
-    """Judgements by what their text is; ``attempts`` counts every answer asked for."""
+    """Judgements by what their text is; ``attempts`` counts every answer asked for, ``usage`` what they took."""
 
     judgements: int
     attempts: int
     missing: int
     nothing: int
     unreadable: int
+    usage: dict[str, float]
 
 
-def run(folder: Path, params: Params, policy_folder: Path | None = None) -> Made:
-    """Write feedback.parquet. ``judged_by``: ``base``, ``current`` (the policy of ``policy_folder``) or a model."""
-    files = {name: tables.find(folder, name) for name in ("prompts", "completions")}
+def run(folder: Path, params: Params, policy_folder: Path | None = None, source: generate.Source | None = None) -> Made:
+    """Write feedback.parquet. ``judged_by``: ``base``, ``current`` (the policy of ``policy_folder``) or a model.
+
+    ``source``: where answers come from, if not from the engine of the parameters.
+    """
+    params, by = who(params, policy_folder)
+    asked = to_ask(folder, params)
+    attempts = ask(asked, by, params, source or generate.Lazy(params, [by]))
+    usage = generate.usage([attempt.answers for attempt in attempts], params)
+    settings = {
+        "judge": as_dict(params.judge) | {"model": models.label(by.model)},
+        "engine": params.engine.name,
+        "seed": params.seed,
+    }
+    about = tables.metadata("judge", settings, _files(folder), policy=by.about(), usage=usage)
+    file = tables.path(folder, "feedback")
+    tables.write_blocks(file, "feedback", frames(asked, attempts, params.judge.name), about)
+    attempted = tables.read(file, "feedback", judgements.READ)
+    used = judgements.used(attempted)
+    counts = dict(used.group_by("wim_status").len().iter_rows())
+    missing, nothing, unreadable = (
+        counts.get(str(status), 0) for status in (WimStatus.MISSING, WimStatus.NOTHING, WimStatus.UNREADABLE)
+    )
+    return Made(len(used), len(attempted), missing, nothing, unreadable, usage)
+
+
+def to_ask(folder: Path, params: Params) -> "Asked":
+    """The run's completions and prompts, and the judge of the parameters."""
+    files = _files(folder)
     prompts = tables.read(files["prompts"], "prompts", ["prompt_id", "messages"])
-    completions = tables.read(files["completions"], "completions", judgements.COMPLETIONS)
+    _check(prompts, files)
+    columns = judgements.COMPLETIONS
+    completions = partial(tables.read_blocks, files["completions"], "completions", columns, "completion_id", rows.BLOCK)
+    return Asked(prompts, completions, plugins.load("judges", params.judge.name).Judge(params.rating.scale))
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    return {name: tables.find(folder, name) for name in ("prompts", "completions")}
+
+
+def _check(prompts: pl.DataFrame, files: Mapping[str, Path]) -> None:
+    """Every completion's prompt must be known, with its text."""
+    completions = tables.read(files["completions"], "completions", ["prompt_id"])
     asked_about = prompts.join(completions, on="prompt_id", how="semi")
     tables.check_prompted(asked_about, "judged")
     if completions["prompt_id"].n_unique() > len(asked_about):
         raise TableError(f"{files['completions']}: a completion's prompt is not in {files['prompts']}")
-    params, by = _who(params, policy_folder)
-    frame = judge(prompts, completions, by, params)
-    asked = as_dict(params.judge) | {"model": models.label(by.model)}
-    settings = {"judge": asked, "engine": params.engine.name, "seed": params.seed}
-    about = tables.metadata("judge", settings, files, policy=by.about())
-    tables.write(tables.path(folder, "feedback"), "feedback", frame, about)
-    counts = dict(judgements.used(frame).group_by("wim_status").len().iter_rows())
-    return Made(frame["completion_id"].n_unique(), len(frame), *(counts.get(str(s), 0) for s in list(WimStatus)[:3]))
 
 
-def _who(params: Params, policy_folder: Path | None) -> tuple[Params, Policy]:
+def who(params: Params, policy_folder: Path | None) -> tuple[Params, Policy]:
     """The parameters with the judge's own engine, and the policy that judges."""
-    if params.judge.structured:
-        raise EngineError(f"judge.structured is not something the engine {params.engine.name} can do; set it to false")
     if params.judge.engine:
         params = dataclasses.replace(params, engine=dataclasses.replace(params.engine, name=params.judge.engine))
     model = Model(params.judge.model) if params.judge.model else params.model
@@ -61,86 +92,118 @@ def _who(params: Params, policy_folder: Path | None) -> tuple[Params, Policy]:
     return params, policy.base(Model(params.judged_by))
 
 
-def judge(prompts: pl.DataFrame, completions: pl.DataFrame, by: Policy, params: Params) -> pl.DataFrame:
-    """The feedback table: every completion is asked about, unreadable answers up to ``judge.attempts`` times."""
-    judge: Judge = plugins.load("judges", params.judge.name).Judge(params.rating.scale)
-    messages = dict(prompts.iter_rows())
-    asked = completions.sort("completion_id")
-    engine = generate.Lazy(params)
-    frames = []
-    for attempt in range(params.judge.attempts):
-        rows = _attempt(judge, asked, messages, attempt, by, params, engine)
-        frames.append(_frame(rows, attempt, params.judge.name))
-        unreadable = frames[-1].filter(_to_ask_again())["completion_id"]
-        asked = asked.filter(pl.col("completion_id").is_in(unreadable.implode()))
-        if asked.is_empty():
-            break
-    return pl.concat(frames).sort("completion_id", "judge", "attempt")
+@dataclass(frozen=True)
+class Asked:
+    """What is judged, and by which words: ``completions`` gives the table anew in blocks sorted by completion_id."""
+
+    prompts: pl.DataFrame
+    completions: Callable[[], Iterator[pl.DataFrame]]
+    judge: Judge
+
+    def blocks(self) -> Iterator[pl.DataFrame]:
+        """Columns completion_id, text, messages."""
+        for block in self.completions():
+            yield block.join(self.prompts, on="prompt_id", how="left", maintain_order="left")
 
 
-def _to_ask_again() -> pl.Expr:
-    """Neither an empty completion nor one beyond the context is mended by asking again."""
-    final = [str(Reason.EMPTY_COMPLETION), str(Reason.TOO_LONG)]
-    return (pl.col("wim_status") == str(WimStatus.UNREADABLE)) & ~pl.col("reason").is_in(final)
+@dataclass(frozen=True)
+class Attempt:
+    """``asked``: for every completion whether it was asked about; ``answers``: of those that were."""
+
+    asked: NDArray[np.bool_]
+    answers: rows.Rows
 
 
-def _attempt(
-    judge: Judge,
-    asked: pl.DataFrame,
-    prompts: Mapping[str, Any],
-    attempt: int,
-    by: Policy,
-    params: Params,
-    engine: generate.Lazy,
-) -> list[tuple[str, str | None, Reading]]:
-    rows = list(asked.iter_rows())
-    judged = [row for row in rows if row[2].strip()]
-    requests = [
-        Request(
-            tuple(judge.messages(prompts[prompt], text)),
-            by,
-            ids.seed_of(params.seed, name, attempt),
-            _sampling(params, attempt),
-        )
-        for name, prompt, text in judged
-    ]
-    answers = generate.generate(
-        "judge", [f"{row[0]} {attempt}" for row in judged], requests, params, f"judge, attempt {attempt}", engine
-    ).to_pylist()
-    readings = {row[0]: _read(judge, answer) for row, answer in zip(judged, answers, strict=True)}
-    empty = (None, Reading(None, WimStatus.UNREADABLE, None, RatingStatus.ABSENT, Reason.EMPTY_COMPLETION))
-    return [(row[0], *readings.get(row[0], empty)) for row in rows]
+def ask(asked: Asked, by: Policy, params: Params, source: generate.Source) -> list[Attempt]:
+    """Every completion that holds text is asked about; unreadable answers up to ``judge.attempts`` times."""
+    wanted = np.concatenate([np.empty(0, np.bool_), *((~_empty(b)).to_numpy() for b in asked.blocks())])
+    attempts: list[Attempt] = []
+    while wanted.any() and len(attempts) < params.judge.attempts:
+        number = len(attempts)
+        requests = _requests(asked, wanted, number, by, params)
+        total, label = int(wanted.sum()), f"judge, attempt {number}"
+        attempts.append(Attempt(wanted, generate.generate("judge", requests, total, by, source, label)))
+        wanted = wanted.copy()
+        wanted[wanted] = [_to_ask_again(said) for said in _read(asked.judge, attempts[-1].answers)]
+    return attempts
 
 
-def _sampling(params: Params, attempt: int) -> Sampling:
+def _empty(block: pl.DataFrame) -> pl.Series:
+    return block.select(judgements.is_empty(pl.col("text"))).to_series()
+
+
+def _to_ask_again(said: "Said | None") -> bool:
+    """A completion beyond the context is not mended by asking again; one without an answer was not asked yet."""
+    reading = said[1] if said else None
+    return bool(reading and reading.wim_status == WimStatus.UNREADABLE and reading.reason != Reason.TOO_LONG)
+
+
+def _requests(asked: Asked, wanted: NDArray[np.bool_], attempt: int, by: Policy, params: Params) -> Iterator[Request]:
+    sampling, start = _sampling(asked.judge, params, attempt), 0
+    for block in asked.blocks():
+        chosen = block.filter(wanted[start : start + len(block)])
+        for name, text, messages in chosen.select("completion_id", "text", "messages").iter_rows():
+            seed = ids.seed_of(params.seed, name, attempt)
+            yield Request(tuple(asked.judge.messages(messages, text)), by, seed, sampling)
+        start += len(block)
+
+
+def _sampling(judge: Judge, params: Params, attempt: int) -> Sampling:
     """The first attempt as set; a retry is drawn at the retry temperature, or it would say the same again."""
     settings = params.judge
+    pattern = judge.pattern(settings.max_tokens) if settings.structured else None
     if attempt:
-        return Sampling(settings.retry_temperature, settings.max_tokens)
-    return Sampling(settings.temperature, settings.max_tokens, contrastive=settings.contrastive)
+        return Sampling(settings.retry_temperature, settings.max_tokens, pattern=pattern)
+    return Sampling(settings.temperature, settings.max_tokens, contrastive=settings.contrastive, pattern=pattern)
 
 
-def _read(judge: Judge, answer: Mapping[str, Any]) -> tuple[str, Reading]:
-    if answer["reason"]:
-        reason = Reason(answer["reason"])
-        return answer["text"], Reading(None, WimStatus.UNREADABLE, None, RatingStatus.UNREADABLE, reason)
-    return answer["text"], judge.read(answer["text"], answer["finish_reason"])
+Said = tuple[str | None, Reading]
+"""The judge's words, and what was read in them."""
+EMPTY: Said = (None, Reading(None, WimStatus.UNREADABLE, None, RatingStatus.ABSENT, Reason.EMPTY_COMPLETION))
 
 
-def _frame(rows: Sequence[tuple[str, str | None, Reading]], attempt: int, judge: str) -> pl.DataFrame:
-    readings = [reading for _, _, reading in rows]
+def _read(judge: Judge, answers: rows.Rows) -> Iterator[Said | None]:
+    """Answer by answer what was said; None where there is no answer."""
+    for block in answers.blocks(columns=["text", "finish_reason", "reason"]):
+        for text, finish_reason, reason in zip(*(column.to_pylist() for column in block.columns), strict=True):
+            if text is None:
+                yield None
+            else:
+                yield text, _unread(reason) if reason else judge.read(text, finish_reason)
+
+
+def _unread(reason: str) -> Reading:
+    return Reading(None, WimStatus.UNREADABLE, None, RatingStatus.UNREADABLE, Reason(reason))
+
+
+def frames(asked: Asked, attempts: Sequence[Attempt], name: str) -> Iterator[pl.DataFrame]:
+    """The feedback table in blocks, sorted by completion_id, judge, attempt; an empty completion is not asked about."""
+    answers = [_read(asked.judge, attempt.answers) for attempt in attempts]
+    start = 0
+    for block in asked.blocks():
+        told: list[tuple[str, int, Said]] = []
+        for i, (completion, empty) in enumerate(zip(block["completion_id"], _empty(block), strict=True), start):
+            said = {k: next(answers[k]) for k, attempt in enumerate(attempts) if attempt.asked[i]}
+            said = {0: EMPTY} if empty else said
+            told += [(completion, k, words) for k, words in said.items() if words]
+        start += len(block)
+        yield _frame(told, name)
+
+
+def _frame(told: Sequence[tuple[str, int, Said]], judge: str) -> pl.DataFrame:
+    readings = [reading for _, _, (_, reading) in told]
     return pl.DataFrame(
         {
-            "completion_id": pl.Series([name for name, _, _ in rows], dtype=pl.String),
-            "judge": pl.Series([judge] * len(rows), dtype=pl.String),
-            "attempt": pl.Series([attempt] * len(rows), dtype=pl.Int16),
-            "raw": pl.Series([raw for _, raw, _ in rows], dtype=pl.String),
+            "completion_id": pl.Series([name for name, *_ in told], dtype=pl.String),
+            "judge": pl.Series([judge] * len(told), dtype=pl.String),
+            "attempt": pl.Series([attempt for _, attempt, _ in told], dtype=pl.Int16),
+            "raw": pl.Series([raw for _, _, (raw, _) in told], dtype=pl.String),
             "rating": pl.Series([r.rating for r in readings], dtype=pl.Float64),
             "rating_status": pl.Series([str(r.rating_status) for r in readings], dtype=pl.String),
             "wim": pl.Series([r.wim for r in readings], dtype=pl.String),
             "wim_status": pl.Series([str(r.wim_status) for r in readings], dtype=pl.String),
             "reason": pl.Series([str(r.reason) if r.reason else None for r in readings], dtype=pl.String),
-            "scale_min": pl.Series([None] * len(rows), dtype=pl.Float64),
-            "scale_max": pl.Series([None] * len(rows), dtype=pl.Float64),
+            "scale_min": pl.Series([None] * len(told), dtype=pl.Float64),
+            "scale_max": pl.Series([None] * len(told), dtype=pl.Float64),
         }
     )

@@ -18,6 +18,8 @@ FEEDBACK = (
     "scale_min",
     "scale_max",
 )
+READ = ("completion_id", "judge", "attempt", "rating_status", "wim_status")
+"""What decides which attempt counts."""
 
 
 def used(feedback: pl.DataFrame) -> pl.DataFrame:

@@ -32,7 +32,7 @@ def run(folder: Path, params: Params, arm: str = "", round_index: int = 0) -> di
     judged = judged_pairs(comparable(read.ratings, read.completions, "reward", params.pair.judge))
     pairs = rows(judged, select(judged, params.pair, params.seed), read, params, arm, round_index)
     truncated = stats.truncated_completions(tables.path(folder, "embeddings"), read.completions)
-    summary = stats.summary(read, judged, pairs, truncated, params)
+    summary = stats.summary(read, judged, pairs, truncated, params) | stats.usage(files)
     settings = {"pair": vars(params.pair), "method": params.rate.method, "seed": params.seed}
     tables.write(tables.path(folder, "pairs"), "pairs", pairs, tables.metadata("pair", settings, files))
     tables.write_json(folder / "stats.json", summary)

@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 
 from builder import tables
-from builder.chat import Message
+from builder.chat import ROLES, Message
 from builder.errors import InputError
 
 KINDS = (".jsonl", ".json", ".csv", ".parquet")
@@ -49,7 +49,8 @@ class Bad:
 
     def __str__(self) -> str:
         where = f", field {self.field!r}" if self.field else ""
-        return f"{self.file}, line {self.line}{where}: {self.reason}"
+        told = f"{self.file}, line {self.line}{where}: {self.reason}"
+        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in told)  # names of fields may steer a terminal
 
 
 class FieldError(Exception):
@@ -148,6 +149,8 @@ def messages(fields: Mapping[str, Any], field: str) -> list[Message] | None:
         if not isinstance(role, str) or not isinstance(content, str):
             raise FieldError(f"{field}[{i}]", "must be {role, content} with texts")
         _check_unicode(field, role + content)
+        if role not in ROLES:  # a template writes it between control strings
+            raise FieldError(f"{field}[{i}]", f"has the role {role!r}; known are {', '.join(sorted(ROLES))}")
         turns.append({"role": role, "content": content})
     if not turns or not turns[-1]["content"].strip():
         raise FieldError(field, "is empty")
@@ -227,14 +230,14 @@ _DECODER = json.JSONDecoder(parse_int=_whole)
 def _jsonl(file: Path) -> Iterator[Record | Bad]:
     with _open(file) as lines:
         for number, line in enumerate(lines, 1):
-            line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+            line = line.removeprefix(b"\xef\xbb\xbf")  # also within: files were put together
             if line.strip():
                 yield _parsed(file, number, line)
 
 
 def _parsed(file: Path, number: int, line: bytes) -> Record | Bad:
     try:
-        value = _DECODER.decode(line.decode("utf-8"))
+        value = _DECODER.decode(line.rstrip(b"\n").decode("utf-8"))
     except (ValueError, RecursionError) as error:
         return Bad(file, number, None, _not_json(error), line.decode("utf-8", "backslashreplace").strip())
     return _object(file, number, value)

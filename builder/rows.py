@@ -1,106 +1,269 @@
 """Resumable work by row: finished rows are kept under .wim/ and never computed twice.
 
 A row is keyed by all that determines it: the settings of the work (the folder's name is their
-fingerprint) and the row's own key. Kill -9 at any point loses the parts in flight, no more.
+fingerprint) and the row's own key. Kill -9 at any point loses what is in flight, no more. Rows
+stream through: what stays in memory are 16 bytes a row for its key and 24 for where it lies.
 """
 
 import contextlib
+import copy
 import fcntl
+import itertools
+import os
+import signal
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Generic, TypeVar
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from builder import tables
-from builder.ids import fingerprint, sha256
+from builder.ids import fingerprint
+from builder.progress import Progress
 
 FOLDER = Path(".wim")
-PART = 512
-QUIET = 30.0
+SETTINGS = "settings.json"
+LOCK = "lock"
+KEY = 16
+AHEAD = 256
+BLOCK = 4096
 
-Work = Callable[[list[int]], pa.Table]
+Item = TypeVar("Item")
+Keys = NDArray[np.uint64]
+"""[rows, 2]: the two halves of each key."""
+Batch = tuple[Sequence[int], pa.Table]
+"""Finished rows: their places among the items that were handed out, and one table row for each."""
+Work = Callable[[Iterator[Item]], Iterator[Batch]]
 
 
 def compute(
-    kind: str, settings: Mapping[str, Any], keys: Sequence[str], work: Work, label: str, part: int = PART
-) -> pa.Table:
-    """The rows of ``keys``, in their order; only those that are not kept yet are worked out.
+    kind: str,
+    settings: Mapping[str, Any],
+    items: Iterable[tuple[bytes, Item]],
+    work: Work[Item],
+    label: str,
+    total: int,
+) -> "Rows":
+    """The rows of ``items``, pairs of a key of 16 bytes and what the row is made from, in their order.
 
-    ``work`` gets positions in ``keys`` (at most ``part`` of them) and returns one row for each, in
-    order; equal keys are one row. Without keys the table has no columns. A second process with the
-    same settings waits until the first has ended. Raises TableError if rows cannot be kept.
+    ``work`` gets those that are not kept yet, as a stream, and yields batches of finished rows; each
+    batch becomes one part. ``total`` is the number of items, for the progress line. A second process
+    with the same settings waits until the first has ended. Raises TableError if rows cannot be kept.
     """
-    if not keys:
-        return pa.table({})
+    items = iter(items)
+    first = next(items, None)
+    if first is None:
+        return Rows([], _as_keys(b""))
     folder = FOLDER / kind / fingerprint(settings)
-    with lock(folder):
-        position = {key: i for i, key in reversed(list(enumerate(keys)))}
-        parts = _load(folder, pa.array(position, pa.string()))
-        kept = {key for rows in parts for key in rows["key"].to_pylist()}
-        missing = sorted(i for key, i in position.items() if key not in kept)
-        for chunk in _progress(missing, part, label, len(position)):
-            rows = work(chunk)
-            rows = rows.add_column(0, "key", pa.array([keys[i] for i in chunk], pa.string()))
-            _keep(folder, rows)
-            parts.append(rows)
-    rows = pa.concat_tables(parts, promote_options="default")
-    return rows.take(pc.index_in(pa.array(keys, pa.string()), rows["key"].combine_chunks())).drop_columns("key")
+    with lock(folder), Progress(label, total) as progress:
+        tables.write_json(folder / SETTINGS, settings)  # its time is that of the last use
+        parts = _load(folder)
+        stream = _Missing(itertools.chain([first], items), _Index(parts), progress)
+        for places, rows in work(iter(stream)):
+            with undisturbed():
+                parts.append(_keep(folder, stream.keys_of(places), rows))
+            progress.done(len(places), _tokens(rows))
+    return Rows(parts, _as_keys(bytes(stream.keys)))
 
 
 @contextlib.contextmanager
-def lock(folder: Path) -> Iterator[None]:
-    """Hold a folder under .wim/; a second process says that it waits, and waits."""
+def undisturbed() -> Iterator[None]:
+    """Ctrl-C and SIGTERM take effect at the end of the block, which has to be short."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda caught, _: came.append(caught)) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+    for first in came[:1]:
+        signal.raise_signal(first)
+
+
+@contextlib.contextmanager
+def lock(folder: Path, wait: bool = True) -> Iterator[bool]:
+    """Hold a folder under .wim/; a second process says that it waits, and waits, or else is told False."""
+    with contextlib.ExitStack() as held:
+        while True:
+            file = held.enter_context(_lock_file(folder))
+            if not _locked(file, wait=False):
+                if not wait:
+                    yield False
+                    return
+                print(f"another process works on the same rows ({folder}): waiting for it", file=sys.stderr)
+                _locked(file, wait=True)
+            if _is_there(file):
+                break
+        yield True
+
+
+def _lock_file(folder: Path) -> IO[str]:
     with tables.told(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / "lock").open("w")
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"another process works on the same rows ({folder}): waiting for it", file=sys.stderr)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        return (folder / LOCK).open("w")
 
 
-def _load(folder: Path, wanted: pa.Array) -> list[pa.Table]:
-    """The rows of ``wanted`` that are kept. Whoever holds the lock may clear away what a killed process left."""
+def _locked(file: IO[str], wait: bool) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_there(file: IO[str]) -> bool:
+    """Whether the locked file is still the one that others see: `wim clean` removes it with its folder."""
+    try:
+        return os.path.samestat(os.stat(file.name), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file of finished rows and their keys."""
+
+    file: Path
+    keys: Keys
+
+
+class Rows:
+    """Finished rows in the order they were asked for; they lie on the disk and are read in blocks."""
+
+    def __init__(self, parts: Sequence[Part], keys: Keys) -> None:
+        self.index = _Index(parts)
+        self.keys = keys
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def ordered(self, order: NDArray[np.integer[Any]]) -> "Rows":
+        """The same rows in another order."""
+        rows = copy.copy(self)
+        rows.keys = self.keys[order]
+        return rows
+
+    def missing(self) -> int:
+        """How many rows no batch held."""
+        return int((self.index.find(self.keys) < 0).sum())
+
+    def blocks(self, size: int = BLOCK, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """Tables of ``size`` rows, the last one shorter; a row that is missing is null in all columns."""
+        opened: dict[int, pa.Table] = {}
+        for start in range(0, len(self.keys), size):
+            places = self.index.find(self.keys[start : start + size])
+            needed = np.unique(self.index.part[places[places >= 0]])
+            opened = {i: opened[i] if i in opened else self._read(i, columns) for i in needed.tolist()}
+            yield self._take(places, opened) if opened else self._nothing(len(places), columns)
+
+    def table(self) -> pa.Table:
+        """All rows as one table; without rows it has no columns."""
+        blocks = list(self.blocks())
+        return pa.concat_tables(blocks, promote_options="default") if blocks else pa.table({})
+
+    def _nothing(self, rows: int, columns: Sequence[str] | None) -> pa.Table:
+        """Rows that are all missing."""
+        names = columns or [n for file in self.index.files[:1] for n in pq.read_schema(file).names if n != "key"]
+        return pa.table({name: pa.nulls(rows) for name in names})
+
+    def _read(self, part: int, columns: Sequence[str] | None) -> pa.Table:
+        file = self.index.files[part]
+        with tables.damaged(file):
+            rows = pq.read_table(file, columns=list(columns) if columns else None, page_checksum_verification=True)
+        return rows.drop_columns("key") if columns is None else rows
+
+    def _take(self, places: NDArray[np.int64], opened: Mapping[int, pa.Table]) -> pa.Table:
+        starts = dict(zip(opened, np.cumsum([0, *(len(rows) for rows in opened.values())]), strict=False))
+        part, row = self.index.part[places], self.index.row[places]
+        indices = np.array([starts.get(p, 0) for p in part.tolist()], np.int64) + row
+        rows = pa.concat_tables(opened.values())
+        return rows.take(pa.array(indices, mask=places < 0)).combine_chunks()
+
+
+class _Index:
+    """Where a key's row lies: keys are sorted by their first half and told apart by the second."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self.files = [part.file for part in parts]
+        keys = np.concatenate([_as_keys(b""), *(part.keys for part in parts)])
+        counts = np.array([len(part.keys) for part in parts], np.int64)
+        order = np.argsort(keys[:, 0], kind="stable")
+        self.high, self.low = keys[order].T
+        self.part = np.repeat(np.arange(len(parts), dtype=np.int32), counts)[order]
+        self.row = (np.arange(len(keys)) - np.repeat(counts.cumsum() - counts, counts)).astype(np.int32)[order]
+
+    def find(self, keys: Keys) -> NDArray[np.int64]:
+        """The place of each key, -1 where it is not there."""
+        if not len(self.high):
+            return np.full(len(keys), -1, np.int64)
+        place = np.minimum(np.searchsorted(self.high, keys[:, 0]), len(self.high) - 1)
+        found = (self.high[place] == keys[:, 0]) & (self.low[place] == keys[:, 1])
+        return np.where(found, place, -1)
+
+
+@dataclass
+class _Missing(Generic[Item]):
+    """Hands out the items whose rows are not kept, and remembers the keys of all in their order."""
+
+    items: Iterator[tuple[bytes, Item]]
+    index: _Index
+    progress: Progress
+    keys: bytearray = field(default_factory=bytearray)
+    handed_out: bytearray = field(default_factory=bytearray)
+
+    def __iter__(self) -> Iterator[Item]:
+        while ahead := list(itertools.islice(self.items, AHEAD)):
+            keys = b"".join(key for key, _ in ahead)
+            self.keys += keys
+            found = self.index.find(_as_keys(keys)) >= 0
+            self.progress.from_before(int(found.sum()))
+            for (key, item), kept in zip(ahead, found, strict=True):
+                if not kept:
+                    self.handed_out += key
+                    yield item
+
+    def keys_of(self, places: Sequence[int]) -> bytes:
+        """The keys of items by their places among those that were handed out."""
+        return b"".join(self.handed_out[place * KEY : (place + 1) * KEY] for place in places)
+
+
+def _as_keys(keys: bytes) -> Keys:
+    return np.frombuffer(keys, ">u8").astype(np.uint64).reshape(-1, 2)
+
+
+def _load(folder: Path) -> list[Part]:
+    """What is kept, checked page by page. Whoever holds the lock may clear away what a killed process left."""
     for left in folder.glob(".*.tmp"):
         left.unlink()
     found = []
     for file in sorted(folder.glob("*.parquet")):
         try:
-            rows = pq.read_table(file, page_checksum_verification=True)
-            found.append(rows.filter(pc.is_in(rows["key"], wanted)))
+            keys = pq.read_table(file, page_checksum_verification=True)["key"].cast(pa.binary(KEY))
+            found.append(Part(file, _as_keys(b"".join(keys.to_pylist()))))
         except (pa.ArrowException, OSError, KeyError) as error:
             print(f"{file}: damaged, its rows are done again ({tables.first_line(error)})", file=sys.stderr)
             file.unlink()
     return found
 
 
-def _keep(folder: Path, rows: pa.Table) -> None:
-    name = sha256("\n".join(rows["key"].to_pylist()))[:16]
-    with tables.writer(folder / f"{name}.parquet", rows.schema, {"stage": "rows"}) as out:
+def _keep(folder: Path, keys: bytes, rows: pa.Table) -> Part:
+    column = pa.array([keys[i : i + KEY] for i in range(0, len(keys), KEY)], pa.binary(KEY))
+    file = folder / f"{fingerprint({'keys': keys.hex()})}.parquet"
+    rows = rows.add_column(0, "key", column)
+    with tables.writer(file, rows.schema, {"stage": "rows"}) as out:
         out.write_table(rows)
+    return Part(file, _as_keys(keys))
 
 
-def _progress(missing: list[int], part: int, label: str, total: int) -> Iterator[list[int]]:
-    if not missing:
-        return
-    from tqdm import tqdm
-
-    bar = tqdm(total=total, initial=total - len(missing), desc=label, unit="row", disable=not sys.stderr.isatty())
-    told = time.monotonic()
-    with bar:
-        for start in range(0, len(missing), part):
-            chunk = missing[start : start + part]
-            yield chunk
-            bar.update(len(chunk))
-            if bar.disable and time.monotonic() - told > QUIET:  # a log wants lines, and few of them
-                told = time.monotonic()
-                done = total - len(missing) + start + len(chunk)
-                print(f"{label}: {done:,} of {total:,} rows", file=sys.stderr, flush=True)
+def _tokens(rows: pa.Table) -> int:
+    return int(np.sum(rows["tokens"])) if "tokens" in rows.column_names else 0

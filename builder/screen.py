@@ -52,7 +52,16 @@ def account(summary: Mapping[str, Any]) -> str:
         f"{said['absent']:,} absent; {said['ratable']:,} ratable"
         + (f" (not: {reasons})" if reasons else "")
         + f"; {summary['pairs']:,} pairs"
+        + "".join(f"; {stage} took {took(usage)}" for stage, usage in summary.get("usage", {}).items())
     )
+
+
+def took(usage: Mapping[str, float]) -> str:
+    """Tokens and cost in words."""
+    told = [f"{usage['prompt_tokens']:,} + {usage['tokens']:,} tokens"]
+    told += [f"cost {usage['cost']:,.4f}"] if "cost" in usage else []
+    told += [f"{usage['escaped']:,} control strings escaped"] if usage["escaped"] else []
+    return ", ".join(told)
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -1,5 +1,6 @@
 """stats.json: the accounting from prompts to pairs, and tie statistics of the methods (design: definitions)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import polars as pl
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from builder import ids, judgements
+from builder import ids, judgements, tables
 from builder.compare import JudgedPairs, comparable, judged_pairs
 from builder.errors import TableError
 from builder.params import Params
@@ -54,6 +55,13 @@ def truncated_completions(embeddings: Path, completions: pl.DataFrame) -> int | 
     texts = pl.DataFrame(pq.read_table(embeddings, columns=["text_id", "truncated"]))
     cut = set(texts.filter("truncated")["text_id"])
     return sum(ids.text_id(text) in cut for text in completions["text"]) if cut else 0
+
+
+def usage(files: Mapping[str, Path]) -> dict[str, Any]:
+    """Tokens and cost of the tables that an engine made, as these say; nothing for an import."""
+    stages = {"completions": "complete", "feedback": "judge"}
+    said = {stage: tables.read_metadata(files[name]).get("usage") for name, stage in stages.items()}
+    return {"usage": {stage: usage for stage, usage in said.items() if usage}} if any(said.values()) else {}
 
 
 def _prompts(read: Tables, judged: JudgedPairs, pairs: pl.DataFrame) -> dict[str, int]:

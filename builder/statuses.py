@@ -36,3 +36,4 @@ class Reason(StrEnum):
     NOT_JUDGED = "not_judged"
     NO_RATING = "no_rating"
     TOO_LONG = "too_long"
+    FILTERED = "filtered"

@@ -7,7 +7,7 @@ The same inputs give the same bytes: no time, host or path is stored.
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -165,12 +165,14 @@ def read(file: Path, name: str, columns: Sequence[str] | None = None) -> pl.Data
     for column in wanted:
         if column not in present and (column not in schema.names or not schema.field(column).nullable):
             raise TableError(f"{file}: has no column {column!r}; a {name} table has {', '.join(schema.names)}")
-    try:
+    with damaged(file):
         table = parquet.read(columns=[column for column in wanted if column in present])
-    except (pa.ArrowException, OSError) as error:
-        raise TableError(f"{file}: damaged: {first_line(error)}") from error
-    columns_read = [_column(table, column, schema, file) for column in wanted]
-    frame = pl.from_arrow(pa.table(columns_read, names=wanted))
+    return _frame(table, wanted, schema, file)
+
+
+def _frame(table: pa.Table, wanted: Sequence[str], schema: pa.Schema, file: Path) -> pl.DataFrame:
+    columns = [_column(table, column, schema, file) for column in wanted]
+    frame = pl.from_arrow(pa.table(columns, names=list(wanted)))
     assert isinstance(frame, pl.DataFrame)
     return frame
 
@@ -190,6 +192,25 @@ def _column(table: pa.Table, name: str, schema: pa.Schema, file: Path) -> pa.Chu
     if not field.nullable and column.null_count:
         raise TableError(f"{file}: column {name!r} holds {column.null_count} nulls")
     return column
+
+
+def read_blocks(file: Path, name: str, columns: Sequence[str], key: str, size: int) -> Iterator[pl.DataFrame]:
+    """The rows in blocks of ``size``, sorted by ``key``: streamed if they lie in that order, as ours do."""
+    if not read(file, name, [key])[key].is_sorted():
+        yield from read(file, name, columns).sort(key).iter_slices(size)
+        return
+    parquet = open_parquet(file, streamed=True)
+    with damaged(file):
+        for batch in parquet.iter_batches(size, columns=list(columns)):
+            yield _frame(pa.Table.from_batches([batch]), columns, SCHEMAS[name], file)
+
+
+def write_blocks(file: Path, name: str, frames: Iterable[pl.DataFrame], about: Mapping[str, Any]) -> None:
+    """Write a table of the schema ``name`` from frames that come one after the other."""
+    schema = SCHEMAS[name]
+    with writer(file, schema, about) as out:
+        for frame in frames:
+            out.write_table(frame.to_arrow().select(schema.names).cast(schema))
 
 
 def write(file: Path, name: str, frame: pl.DataFrame, about: Mapping[str, Any]) -> None:
@@ -234,6 +255,15 @@ def writer(file: Path, schema: pa.Schema, about: Mapping[str, Any]) -> Iterator[
             publish_file(temporary, file)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def damaged(file: Path) -> Iterator[None]:
+    """Errors while a Parquet file is read as one clear line that names it."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise TableError(f"{file}: damaged: {first_line(error)}") from error
 
 
 @contextlib.contextmanager

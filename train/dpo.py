@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from builder import models, policy, rows, tables
+from builder import control, models, policy, rows, tables
 from builder.errors import TableError, WimError
 from builder.ids import file_sha256, fingerprint
 from builder.params import Params, Train, as_dict
@@ -27,9 +27,10 @@ COLUMNS = ["pair_id", "prompt_id", "prompt", "chosen", "rejected"]
 
 @dataclass(frozen=True)
 class Made:
-    """Pairs trained on, pairs left out because their prompt's text is not known, and the course of the loss."""
+    """Pairs trained on and how many of them hold control strings, pairs without a prompt's text, the loss's course."""
 
     pairs: int
+    escaped: int
     unprompted: int
     steps: int
     first_loss: float
@@ -43,6 +44,7 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None) -> Made
     """
     start = policy.read(policy_folder, params.model)
     pairs, unprompted = trainable(tables.read(tables.find(folder, "pairs"), "pairs", COLUMNS), folder)
+    pairs, escaped = without_control_strings(pairs)
     work = WORK / _fingerprint(folder, start, params)
     settings = {"train": as_dict(params.train), "seed": params.seed}
     about = tables.metadata("train dpo", settings, {"pairs": tables.find(folder, "pairs")}, start=start.about())
@@ -51,7 +53,7 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None) -> Made
         tables.write(tables.path(folder, "training"), "training", metrics, about)
         shutil.rmtree(work)  # last: until all is written, a kill must find its checkpoints
     losses = metrics.filter(pl.col("name") == "loss").sort("step")["value"]
-    return Made(len(pairs), unprompted, len(losses), float(losses[0]), float(losses[-1]))
+    return Made(len(pairs), escaped, unprompted, len(losses), float(losses[0]), float(losses[-1]))
 
 
 def _train(pairs: pl.DataFrame, start: Policy, params: Params, work: Path, folder: Path) -> pl.DataFrame:
@@ -78,6 +80,22 @@ def trainable(pairs: pl.DataFrame, folder: Path) -> tuple[pl.DataFrame, int]:
     if missing:
         print(f"left out: {told}", file=sys.stderr)
     return prompted, missing
+
+
+def without_control_strings(pairs: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+    """Pairs whose text cannot end a turn of the chat template, and how many had to be escaped for that.
+
+    TRL tokenizes a conversation as one text, so a control string in it would become a control token.
+    """
+    count = control.count(pairs)
+    if not count:
+        return pairs, 0
+    print(f"{count:,} of {len(pairs):,} pairs hold control strings of chat templates: escaped", file=sys.stderr)
+    turns = {
+        name: [[turn | {"content": control.escape(turn["content"])[0]} for turn in turns] for turns in pairs[name]]
+        for name in ("prompt", "chosen", "rejected")
+    }
+    return pairs.with_columns(pl.Series(name, column, pairs.schema[name]) for name, column in turns.items()), count
 
 
 def last_checkpoint(work: Path) -> Path | None:

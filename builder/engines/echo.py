@@ -5,21 +5,30 @@ format, so that a whole pipeline runs through it.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from builder.engines import Completion, Request
 from builder.errors import EngineError
 from builder.params import Params
+from builder.policy import Policy
+
+
+def identity(params: Params) -> dict[str, Any]:
+    """Nothing can be set."""
+    del params
+    return {}
 
 
 class Engine:
     """Echoes: the row's seed decides which words; temperature 0 echoes all of them."""
 
-    def __init__(self, params: Params) -> None:
-        del params
+    def __init__(self, params: Params, policies: Sequence[Policy]) -> None:
+        del params, policies
 
-    def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        return [_echo(request) for request in requests]
+    def generate(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion]]:
+        for place, request in enumerate(requests):
+            yield place, _echo(request)
 
 
 def _echo(request: Request) -> Completion:
@@ -28,6 +37,8 @@ def _echo(request: Request) -> Completion:
         raise EngineError("the engine echo has no contrastive search; set judge.contrastive to null")
     if sampling.top_p != 1:
         raise EngineError("the engine echo has no top_p; set complete.top_p to 1")
+    if sampling.pattern is not None:
+        raise EngineError("the engine echo has no structured output; set judge.structured to false")
     draw = random.Random(request.seed)
     asked = request.messages[-1]["content"].split()
     words = asked if sampling.temperature == 0 else [word for word in asked if draw.random() < 0.6]
@@ -37,7 +48,8 @@ def _echo(request: Request) -> Completion:
     for stop in sampling.stop:
         text = text.split(stop)[0]
     cut = len(words) > sampling.max_tokens
-    return Completion(text, "length" if cut else "stop", min(len(words), sampling.max_tokens))
+    read = sum(len(message["content"].split()) for message in request.messages)
+    return Completion(text, "length" if cut else "stop", min(len(words), sampling.max_tokens), prompt_tokens=read)
 
 
 def _judgement(asked: Sequence[str], draw: random.Random) -> list[str]:

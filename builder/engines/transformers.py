@@ -5,7 +5,8 @@ change logits by some 1e-13 only, while a flip of a sample needs a draw that clo
 float32 and bfloat16 such flips happen now and then.
 """
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from builder import chat, models
@@ -21,56 +22,51 @@ if TYPE_CHECKING:
 Prepared = tuple[int, Request, list[int]]
 WORTHWHILE = 32
 """From so many tokens on, a shared prefix is computed once."""
+WINDOW = 512
+"""So many requests are sorted by length at a time."""
+
+
+def identity(params: Params) -> dict[str, Any]:
+    """All settings but the batch's size: in float64 a row does not depend on it."""
+    return {k: v for k, v in vars(params.engine.transformers).items() if k != "batch_size"}
 
 
 class Engine:
     """One base model in memory; adapters are switched on and off per request."""
 
-    def __init__(self, params: Params) -> None:
+    def __init__(self, params: Params, policies: Sequence[Policy]) -> None:
         self.settings = params.engine.transformers
-        self.loaded: tuple[str, str | None] | None = None
-        self.model: Any = None
-        self.tokenizer: Any = None
+        (model, revision), *others = dict.fromkeys((policy.model, policy.revision) for policy in policies)
+        if others:
+            raise EngineError(f"one engine serves one base model: {model}, not also {others[0][0]}")
+        self.tokenizer, loaded = models.load(model, revision, self.settings.dtype, self.settings.trust_remote_code)
+        self.model: Any = loaded.eval()
         self.adapters: dict[Policy, str] = {}
 
-    def generate(self, requests: Sequence[Request]) -> list[Completion]:
-        done: dict[int, Completion] = {}
-        for policy, sampling, batch in self._batches(requests, done):
-            self._switch_to(policy)
-            ids = [ids for _, _, ids in batch]
-            texts = self._generate(ids, [request.seed for _, request, _ in batch], sampling)
-            done.update({i: text for (i, _, _), text in zip(batch, texts, strict=True)})
-        return [done[i] for i in range(len(requests))]
+    def generate(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion]]:
+        numbered = enumerate(requests)
+        while window := list(itertools.islice(numbered, WINDOW)):
+            yield from self._window(window)
 
-    def _batches(
-        self, requests: Sequence[Request], done: dict[int, Completion]
-    ) -> Iterator[tuple[Policy, Sampling, list[Prepared]]]:
-        """Requests of one policy and sampling, of similar length; too long ones go straight to ``done``."""
+    def _window(self, window: Sequence[tuple[int, Request]]) -> Iterator[tuple[int, Completion]]:
+        """Batches of one policy and sampling, of similar length; what is too long is told at once."""
         groups: dict[tuple[Policy, Sampling], list[Prepared]] = {}
-        for i, request in enumerate(requests):
-            self._load(request.policy)
+        for place, request in window:
             ids = chat.encode(self.tokenizer, request.messages)
             if len(ids) + request.sampling.max_tokens > self._context():
-                done[i] = Completion("", "length", 0, Reason.TOO_LONG)
+                yield place, Completion("", "length", 0, Reason.TOO_LONG, prompt_tokens=len(ids))
                 continue
-            groups.setdefault((request.policy, request.sampling), []).append((i, request, ids))
+            groups.setdefault((request.policy, request.sampling), []).append((place, request, ids))
         for (policy, sampling), rows in groups.items():
             rows.sort(key=lambda row: len(row[2]))
+            self._switch_to(policy)
             for start in range(0, len(rows), self.settings.batch_size):
-                yield policy, sampling, rows[start : start + self.settings.batch_size]
+                batch = rows[start : start + self.settings.batch_size]
+                texts = self._generate([ids for *_, ids in batch], [r.seed for _, r, _ in batch], sampling)
+                yield from zip((place for place, *_ in batch), texts, strict=True)
 
     def _context(self) -> int:
         return int(getattr(self.model.config, "max_position_embeddings", None) or 1 << 30)
-
-    def _load(self, policy: Policy) -> None:
-        if self.loaded == (policy.model, policy.revision):
-            return
-        if self.loaded is not None:
-            raise EngineError(f"one engine serves one base model: {self.loaded[0]}, not also {policy.model}")
-        settings = self.settings
-        self.tokenizer, model = models.load(policy.model, policy.revision, settings.dtype, settings.trust_remote_code)
-        self.model = model.eval()
-        self.loaded = (policy.model, policy.revision)
 
     def _switch_to(self, policy: Policy) -> None:
         """Make the next generation the policy's: its adapter, or the base model without any."""
@@ -107,7 +103,10 @@ class Engine:
                 pad_token_id=padding,
                 **how,
             )
-        return [self._completion(row[longest:].tolist(), sampling) for row in out]
+        return [
+            self._completion(row[longest:].tolist(), sampling, len(prompt))
+            for row, prompt in zip(out, prompts, strict=True)
+        ]
 
     def _prefilled(self, prefix: list[int], rows: int) -> Any:
         """The key-value cache of a prefix, computed once for all rows."""
@@ -118,7 +117,7 @@ class Engine:
         cache.batch_repeat_interleave(rows)
         return cache
 
-    def _completion(self, ids: list[int], sampling: Sampling) -> Completion:
+    def _completion(self, ids: list[int], sampling: Sampling, read: int) -> Completion:
         ends = self.model.generation_config.eos_token_id
         ends = set(ends if isinstance(ends, list) else [ends])
         length = next((i for i, token in enumerate(ids) if token in ends), None)
@@ -130,7 +129,7 @@ class Engine:
         for stop in sampling.stop:
             if stop in text:
                 text, finish = text.split(stop)[0], "stop"
-        return Completion(text, finish, len(tokens))
+        return Completion(text, finish, len(tokens), prompt_tokens=read)
 
 
 def _shared_prefix(prompts: list[list[int]]) -> int:
@@ -142,6 +141,8 @@ def _shared_prefix(prompts: list[list[int]]) -> int:
 
 def _how(sampling: Sampling, seeds: list[int], longest: int, tokenizer: Any) -> dict[str, Any]:
     """Arguments of ``generate``. Sampling is greedy over scores in which the draw is already made."""
+    if sampling.pattern is not None:
+        raise EngineError("the engine transformers has no structured output; set judge.structured to false")
     # An explicit 1 keeps a model's own generation_config from adding a penalty or a cut of its own.
     how: dict[str, Any] = {"do_sample": False, "repetition_penalty": 1.0, "num_beams": 1}
     if sampling.contrastive is not None:

@@ -36,3 +36,10 @@ class Judge(Protocol):
     def read(self, raw: str, finish_reason: str | None = None) -> Reading:
         """Read the judge's answer. Never raises: what cannot be read is said in the reading."""
         ...
+
+    def pattern(self, max_tokens: int) -> str:
+        """A regular expression of answers that ``read`` can read and that ``max_tokens`` cannot cut.
+
+        Raises ParamsError if ``max_tokens`` is too small for any.
+        """
+        ...

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 
 from builder.chat import Message
-from builder.judges import Reading
+from builder.judges import Reading, _wim_pattern
 from builder.statuses import RatingStatus, Reason, WimStatus
 
 SYSTEM = """\
@@ -36,8 +36,11 @@ NOTHING = frozenset(
     {"nothing", "none", "n/a", "no", "nothing missing", "nothing is missing", "there is nothing missing"}
 )
 
-# Quantifiers are bounded: every search is linear in the text, whatever it holds.
-_FENCE = re.compile(r"<(?=\s{0,4}/?\s{0,4}(?:request|answer)\b)", re.IGNORECASE)
+# Quantifiers are bounded or possessive: every search is linear in the text, whatever it holds.
+# What nobody sees: soft hyphen, zero width, direction, variation and tag characters.
+_UNSEEN = r"\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e007f"
+_WORDS = "|".join(f"[{_UNSEEN}]*+".join(word) for word in ("request", "answer"))
+_FENCE = re.compile(rf"<(?=[\s{_UNSEEN}]*+/?+[\s{_UNSEEN}]*+(?:{_WORDS})(?!\w))", re.IGNORECASE)
 _RATING = re.compile(r"\brating\b[*_ ]{0,4}:[*_ ]{0,4}\[+(?P<value>[^\[\]\n]{0,80})(?P<close>\]*)", re.IGNORECASE)
 _BARE_RATING = re.compile(r"(?<!\[)\[\[(?P<value>[^\[\]\n]{0,80})(?P<close>\])\](?!\])")
 _OPENING = re.compile(
@@ -79,6 +82,9 @@ class Judge:
         rating_status = RatingStatus.UNREADABLE if rating is None else RatingStatus.OK
         return Reading(wim, status, rating, rating_status, wim_reason or rating_reason)
 
+    def pattern(self, max_tokens: int) -> str:
+        return _wim_pattern.pattern(self.low, self.high, max_tokens, PLACEHOLDERS)
+
     def _one_rating(self, rest: str, finish_reason: str | None) -> tuple[float | None, Reason | None]:
         found = list(_RATING.finditer(rest)) or list(_BARE_RATING.finditer(rest))
         if not found:
@@ -106,7 +112,11 @@ def _conversation(prompt: Sequence[Message]) -> str:
 
 
 def _defence(text: str) -> str:
-    """Text that cannot close its fence: a hostile answer may hold ``</answer>`` itself."""
+    """Text that cannot close its fence: a hostile answer may hold ``</answer>`` itself.
+
+    That is what reads as the fence: in any case, with blanks, with characters that nobody sees. Other letters
+    and brackets that look like it are other tokens to a judge, and are left as they are.
+    """
     return _FENCE.sub("<\\\\", text)
 
 

@@ -1,15 +1,16 @@
 """complete, judge and evaluate through the echo engine, which ships with the product."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import polars as pl
 import pytest
 
-from builder import evaluate, params, tables
-from builder.engines import Completion, Request, echo
+from builder import evaluate, generate, params, policy, tables
+from builder.engines import Completion, Request, Sampling, echo
+from builder.policy import Policy
 
 Wim = Callable[..., int]
 ECHO = ("--set", "engine.name=echo", "--set", "embed.model=minilm")
@@ -42,9 +43,10 @@ def test_rows_that_are_done_are_not_done_again(wim: Wim, run: Path, monkeypatch:
     asked: list[int] = []
     generate = echo.Engine.generate
 
-    def counted(self: echo.Engine, requests: Any) -> list[Completion]:
-        asked.append(len(requests))
-        return generate(self, requests)
+    def counted(self: echo.Engine, requests: Iterable[Request]) -> Iterator[tuple[int, Completion]]:
+        taken = list(requests)
+        asked.append(len(taken))
+        return generate(self, taken)
 
     monkeypatch.setattr(echo.Engine, "generate", counted)
     wim("complete", run, *ECHO)
@@ -64,15 +66,14 @@ class Stubborn:
 
     attempts: ClassVar[list[Request]] = []
 
-    def __init__(self, settings: params.Params) -> None:
-        del settings
+    def __init__(self, settings: params.Params, policies: Sequence[Policy]) -> None:
+        del settings, policies
 
-    def generate(self, requests: Any) -> list[Completion]:
-        self.attempts.extend(requests)
-        return [
-            Completion("Rating: [[7]] WIM: [[[no dates]]]" if r.sampling.temperature else "no format at all", "stop", 4)
-            for r in requests
-        ]
+    def generate(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion]]:
+        for place, request in enumerate(requests):
+            self.attempts.append(request)
+            readable = "Rating: [[7]] WIM: [[[no dates]]]"
+            yield place, Completion(readable if request.sampling.temperature else "no format at all", "stop", 4)
 
 
 def test_unreadable_answers_are_asked_for_again_and_every_attempt_is_kept(
@@ -108,6 +109,18 @@ def test_the_whole_pipeline_runs_through_echo(wim: Wim, run: Path) -> None:
     stats = json.loads((run / "stats.json").read_text())
     assert stats["judgements"]["total"] == 16
     assert stats["pairs"] >= 1
+    tokens = tables.read(run / "completions.parquet", "completions")["tokens"].sum()
+    assert stats["usage"]["complete"] == {"prompt_tokens": 16 * 11, "tokens": tokens, "escaped": 0}
+    assert set(stats["usage"]) == {"complete", "judge"}
+
+
+def test_cost_follows_the_tokens_of_an_endpoint(wim: Wim) -> None:
+    del wim  # for its folder
+    echoing, by = params.load(None, ["engine.name=echo"]), policy.base(params.Model())
+    asked = Request(({"role": "user", "content": "one two three"},), by, 0, Sampling(0.0, 16))
+    done = generate.generate("complete", [asked], 1, by, generate.Lazy(echoing, [by]), "complete")
+    paid = params.load(None, ["engine.name=endpoint", "engine.endpoint.price={input: 2, output: 10}"])
+    assert generate.usage([done], paid) == {"prompt_tokens": 3, "tokens": 3, "escaped": 0, "cost": 36e-6}
 
 
 def test_evaluate_scores_greedy_completions_against_the_base(wim: Wim, run: Path) -> None:

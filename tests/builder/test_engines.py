@@ -5,6 +5,7 @@ import json
 import random
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,20 @@ from builder.statuses import Reason
 BASE = Policy("data/demo/model")
 
 
-def make_engine(**settings: Any) -> Any:
+def make_engine(*policies: Policy, **settings: Any) -> Any:
     loaded = params.load(None, [f"engine.transformers.{key}={value}" for key, value in settings.items()])
-    return plugins.load("engines", "transformers").Engine(loaded)
+    return plugins.load("engines", "transformers").Engine(loaded, policies or [BASE])
+
+
+def generate(engine: Any, requests: Sequence[Request]) -> list[Completion]:
+    """What the engine yields, in the order of the requests."""
+    done: dict[int, Completion] = dict(engine.generate(requests))
+    return [done[i] for i in range(len(requests))]
 
 
 @pytest.fixture(scope="module")
 def engine() -> Any:
-    made = make_engine()
-    made.generate([request("hello")])
-    return made
+    return make_engine()
 
 
 def request(text: str, seed: int = 0, by: Policy = BASE, **sampling: Any) -> Request:
@@ -45,23 +50,23 @@ def prompts(count: int) -> list[str]:
 
 def test_two_thousand_rows_are_the_same_alone_and_in_batches(engine: Any) -> None:
     requests = [request(text, seed=i, max_tokens=4) for i, text in enumerate(prompts(2000))]
-    batched = engine.generate(requests)
-    single = make_engine(batch_size=1).generate(requests)
+    batched = generate(engine, requests)
+    single = generate(make_engine(batch_size=1), requests)
     assert batched == single
     order = random.Random(1).sample(range(2000), 2000)
-    assert [batched[i] for i in order] == engine.generate([requests[i] for i in order])
+    assert [batched[i] for i in order] == generate(engine, [requests[i] for i in order])
     assert len({c.text for c in batched}) > 100
 
 
 def test_the_seed_decides_the_sample_and_nothing_else(engine: Any) -> None:
-    first, again, other = engine.generate([request("Describe the lamp.", seed=s) for s in (5, 5, 6)])
+    first, again, other = generate(engine, [request("Describe the lamp.", seed=s) for s in (5, 5, 6)])
     assert first == again != other
 
 
 def test_greedy_equals_transformers_own_generate(engine: Any) -> None:
     import torch
 
-    (ours,) = engine.generate([request("Describe the lamp.", temperature=0.0, max_tokens=20)])
+    (ours,) = generate(engine, [request("Describe the lamp.", temperature=0.0, max_tokens=20)])
     messages = [{"role": "user", "content": "Describe the lamp."}]
     ids = engine.tokenizer.apply_chat_template(
         messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
@@ -79,7 +84,7 @@ def test_samples_follow_the_models_distribution(engine: Any) -> None:
     ids = chat.encode(engine.tokenizer, [{"role": "user", "content": text}])
     with torch.inference_mode():
         wanted = (engine.model(torch.tensor([ids])).logits[0, -1] / 0.9).softmax(-1)
-    drawn = engine.generate([request(text, seed=s, max_tokens=1) for s in range(count)])
+    drawn = generate(engine, [request(text, seed=s, max_tokens=1) for s in range(count)])
     for token in wanted.topk(3).indices:
         piece = engine.tokenizer.decode([int(token)], skip_special_tokens=True)
         share = sum(c.text == piece for c in drawn) / count
@@ -87,33 +92,35 @@ def test_samples_follow_the_models_distribution(engine: Any) -> None:
 
 
 def test_top_p_keeps_to_the_nucleus(engine: Any) -> None:
-    (greedy,) = engine.generate([request("Describe the lamp.", temperature=0.0)])
-    tight = engine.generate([request("Describe the lamp.", seed=s, top_p=1e-6) for s in range(20)])
+    (greedy,) = generate(engine, [request("Describe the lamp.", temperature=0.0)])
+    tight = generate(engine, [request("Describe the lamp.", seed=s, top_p=1e-6) for s in range(20)])
     assert {c.text for c in tight} == {greedy.text}
 
 
 def test_the_finish_reason_tells_a_cut(engine: Any) -> None:
-    (cut,) = engine.generate([request("Describe the lamp.", max_tokens=2)])
+    (cut,) = generate(engine, [request("Describe the lamp.", max_tokens=2)])
     assert (cut.finish_reason, cut.tokens) == ("length", 2)
-    (whole,) = engine.generate([request("Describe the lamp.", temperature=0.0, max_tokens=120)])
+    (whole,) = generate(engine, [request("Describe the lamp.", temperature=0.0, max_tokens=120)])
     assert whole.finish_reason == "stop"
 
 
 def test_a_stop_text_ends_the_completion(engine: Any) -> None:
-    (whole,) = engine.generate([request("Describe the lamp.", temperature=0.0, max_tokens=120)])
-    (stopped,) = engine.generate([request("Describe the lamp.", temperature=0.0, max_tokens=120, stop=(".",))])
+    (whole,) = generate(engine, [request("Describe the lamp.", temperature=0.0, max_tokens=120)])
+    (stopped,) = generate(engine, [request("Describe the lamp.", temperature=0.0, max_tokens=120, stop=(".",))])
     assert stopped.text == whole.text.split(".")[0]
     assert stopped.finish_reason == "stop"
     requests = [request(t, seed=i, max_tokens=60, stop=(".",)) for i, t in enumerate(prompts(20))]
-    assert engine.generate(requests) == [engine.generate([r])[0] for r in requests]
+    assert generate(engine, requests) == [generate(engine, [r])[0] for r in requests]
 
 
 def test_contrastive_search_without_penalty_is_greedy(engine: Any) -> None:
     texts = ["Describe the lamp.", "What is the grey bird? Tell me about it."]
-    greedy = engine.generate([request(t, temperature=0.0, max_tokens=24) for t in texts])
-    same = engine.generate([request(t, temperature=0.0, max_tokens=24, contrastive=Contrastive(0.0, 4)) for t in texts])
-    other = engine.generate(
-        [request(t, temperature=0.0, max_tokens=24, contrastive=Contrastive(0.9, 4)) for t in texts]
+    greedy = generate(engine, [request(t, temperature=0.0, max_tokens=24) for t in texts])
+    same = generate(
+        engine, [request(t, temperature=0.0, max_tokens=24, contrastive=Contrastive(0.0, 4)) for t in texts]
+    )
+    other = generate(
+        engine, [request(t, temperature=0.0, max_tokens=24, contrastive=Contrastive(0.9, 4)) for t in texts]
     )
     assert same == greedy
     assert other != greedy
@@ -121,12 +128,13 @@ def test_contrastive_search_without_penalty_is_greedy(engine: Any) -> None:
 
 def test_contrastive_search_is_the_same_in_a_padded_batch(engine: Any) -> None:
     requests = [request(t, temperature=0.0, max_tokens=12, contrastive=Contrastive()) for t in prompts(12)]
-    assert engine.generate(requests) == [engine.generate([r])[0] for r in requests]
+    assert generate(engine, requests) == [generate(engine, [r])[0] for r in requests]
 
 
 def test_a_prompt_beyond_the_context_is_a_reason_and_no_crash(engine: Any) -> None:
-    long, short = engine.generate([request("word " * 5000), request("word")])
-    assert long == Completion("", "length", 0, Reason.TOO_LONG)
+    long, short = generate(engine, [request("word " * 5000), request("word")])
+    assert long == Completion("", "length", 0, Reason.TOO_LONG, prompt_tokens=long.prompt_tokens)
+    assert long.prompt_tokens > 5000
     assert short.reason is None
 
 
@@ -165,11 +173,11 @@ def test_encoding_equals_the_chat_template_for_plain_text(engine: Any) -> None:
 def test_an_adapter_is_switched_on_and_off_per_request(engine: Any, tmp_path: Path) -> None:
     adapter = make_adapter(tmp_path)
     texts = ["Describe the lamp.", "Describe the bird."]
-    alone = engine.generate([request(t, temperature=0.0) for t in texts])
-    mixed = engine.generate([request(t, temperature=0.0, by=by) for by in (adapter, BASE) for t in texts])
+    alone = generate(engine, [request(t, temperature=0.0) for t in texts])
+    mixed = generate(engine, [request(t, temperature=0.0, by=by) for by in (adapter, BASE) for t in texts])
     assert mixed[2:] == alone
     assert mixed[:2] != alone
-    assert engine.generate([request(t, temperature=0.0) for t in texts]) == alone
+    assert generate(engine, [request(t, temperature=0.0) for t in texts]) == alone
 
 
 def make_adapter(folder: Path) -> Policy:
@@ -199,16 +207,16 @@ def test_a_policys_hash_is_its_content(tmp_path: Path) -> None:
 
 def test_a_model_that_is_not_there_is_one_clear_error() -> None:
     with pytest.raises(EngineError, match="no/such-model: cannot be loaded"):
-        make_engine().generate([request("a", by=Policy("no/such-model"))])
+        make_engine(Policy("no/such-model"))
 
 
-def test_one_engine_serves_one_base_model(engine: Any) -> None:
+def test_one_engine_serves_one_base_model() -> None:
     with pytest.raises(EngineError, match="one base model"):
-        engine.generate([request("a", by=Policy("another"))])
+        make_engine(BASE, Policy("another"))
 
 
 def test_an_unknown_plugin_names_those_there_are() -> None:
-    with pytest.raises(ParamsError, match="echo, transformers"):
+    with pytest.raises(ParamsError, match="echo, endpoint, transformers, vllm"):
         plugins.load("engines", "vlm")
 
 
@@ -226,10 +234,10 @@ def test_a_shared_prefix_is_computed_once_and_changes_nothing(engine: Any, monke
         return original(self, prefix, rows)
 
     monkeypatch.setattr(type(engine), "_prefilled", counted)
-    shared = engine.generate(requests)
+    shared = generate(engine, requests)
     assert len(prefilled) == 1
     assert prefilled[0] > 50
-    assert shared == make_engine(batch_size=1).generate(requests)
+    assert shared == generate(make_engine(batch_size=1), requests)
 
 
 @pytest.mark.parametrize("judged_by", ["base", "current", "data/demo/model"])

@@ -1,10 +1,11 @@
 """Resumable work by row: killed at any point, only what is missing is done again."""
 
 import fcntl
+import itertools
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,8 +16,7 @@ from hypothesis import strategies as st
 
 from builder import rows
 from builder.errors import TableError
-
-Compute = Callable[..., pa.Table]
+from builder.ids import digest
 
 
 @pytest.fixture(autouse=True)
@@ -26,16 +26,25 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def compute(keys: Sequence[str], done: list[str] | None = None, part: int = 2, kind: str = "test") -> pa.Table:
-    """Rows that hold their key twice over; ``done`` collects the keys that were worked out."""
+    """Rows that hold their item twice over; ``done`` collects the items that were worked out."""
 
-    def work(chunk: list[int]) -> pa.Table:
-        if done is not None:
-            done.extend(keys[i] for i in chunk)
-        return pa.table(
-            {"text": [keys[i] * 2 for i in chunk], "n": pa.array([len(keys[i]) for i in chunk], pa.int32())}
-        )
+    def work(missing: Iterator[str]) -> Iterator[rows.Batch]:
+        place = 0
+        while chunk := list(itertools.islice(missing, part)):
+            if done is not None:
+                done.extend(chunk)
+            yield range(place, place + len(chunk)), doubled(chunk)
+            place += len(chunk)
 
-    return rows.compute(kind, {"model": "m"}, keys, work, "test", part=part)
+    return rows.compute(kind, {"model": "m"}, keyed(keys), work, "test", len(keys)).table()
+
+
+def keyed(keys: Sequence[str]) -> Iterator[tuple[bytes, str]]:
+    return ((digest(key), key) for key in keys)
+
+
+def doubled(keys: Sequence[str]) -> pa.Table:
+    return pa.table({"text": [key * 2 for key in keys], "n": pa.array([len(key) for key in keys], pa.int32())})
 
 
 def parts() -> list[Path]:
@@ -50,10 +59,8 @@ def test_rows_come_in_the_order_of_their_keys_and_are_worked_out_once() -> None:
     assert done == ["c", "a", "b", "d"]
 
 
-def test_equal_keys_are_one_row() -> None:
-    done: list[str] = []
-    assert compute(["a", "b", "a", "a"], done)["text"].to_pylist() == ["aa", "bb", "aa", "aa"]
-    assert done == ["a", "b"]
+def test_rows_may_be_asked_for_twice() -> None:
+    assert compute(["a", "b", "a", "a"])["text"].to_pylist() == ["aa", "bb", "aa", "aa"]
 
 
 def test_without_keys_nothing_is_done_and_nothing_is_there() -> None:
@@ -66,7 +73,7 @@ def test_without_keys_nothing_is_done_and_nothing_is_there() -> None:
 def test_other_settings_are_other_rows() -> None:
     done: list[str] = []
     compute(["a"], done)
-    rows.compute("test", {"model": "n"}, ["a"], lambda _: pa.table({"text": ["other"]}), "test")
+    rows.compute("test", {"model": "n"}, keyed(["a"]), lambda missing: [([0], doubled(list(missing)))], "test", 1)
     assert compute(["a"], done)["text"].to_pylist() == ["aa"]
     assert done == ["a"]
     assert len(parts()) == 2
@@ -78,12 +85,15 @@ def test_a_damaged_part_is_named_and_only_its_rows_are_done_again(
 ) -> None:
     keys = ["a" * 50, "b" * 50, "c", "d", "e", "f"]
     whole = compute(keys)
-    part = next(file for file in parts() if keys[0] in pq.read_table(file)["key"].to_pylist())
+    part = next(file for file in parts() if keys[0] * 2 in pq.read_table(file)["text"].to_pylist())
     content = part.read_bytes()
     if damage == "foreign":
         pq.write_table(pa.table({"other": [1]}), part)
     else:
-        flipped = content[:60] + bytes([content[60] ^ 1]) + content[61:]
+        last = pq.read_metadata(part).row_group(0).column(1)  # the texts'
+        place = last.data_page_offset + last.total_compressed_size - 3
+        place -= last.data_page_offset - (last.dictionary_page_offset or last.data_page_offset)
+        flipped = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
         part.write_bytes({"empty": b"", "cut": content[:-9], "flipped": flipped}.get(damage, b"text"))
     done: list[str] = []
     assert compute(keys, done).equals(whole)
@@ -94,18 +104,33 @@ def test_a_damaged_part_is_named_and_only_its_rows_are_done_again(
     assert done == []
 
 
+def test_rows_that_nobody_made_are_null() -> None:
+    def some(missing: Iterator[str]) -> Iterator[rows.Batch]:
+        for place, item in enumerate(missing):
+            if item in "bg":
+                yield [place], doubled([item])
+
+    done = rows.compute("test", {}, keyed("abcdefgh"), some, "test", 8)
+    assert (len(done), done.missing()) == (8, 6)
+    texts = [block["text"].to_pylist() for block in done.blocks(2, ["text"])]
+    assert texts == [[None, "bb"], [None, None], [None, None], ["gg", None]]
+    nothing = rows.compute("none", {}, keyed("ab"), lambda missing: iter([*missing][:0]), "test", 2)
+    assert [block["text"].to_pylist() for block in nothing.blocks(columns=["text"])] == [[None, None]]
+
+
 def test_an_error_in_the_work_keeps_the_parts_that_were_done() -> None:
-    def work(chunk: list[int]) -> pa.Table:
-        if chunk[0] >= 4:
-            raise ZeroDivisionError
-        return pa.table({"text": [keys[i] * 2 for i in chunk], "n": pa.array([1] * len(chunk), pa.int32())})
+    def work(missing: Iterator[str]) -> Iterator[rows.Batch]:
+        yield [0, 1], doubled([next(missing), next(missing)])
+        yield [3, 2], doubled([next(missing), next(missing)][::-1])  # in the order in which they are finished
+        raise ZeroDivisionError
 
     keys = list("abcdef")
     with pytest.raises(ZeroDivisionError):
-        rows.compute("test", {"model": "m"}, keys, work, "test", part=2)
+        rows.compute("test", {"model": "m"}, keyed(keys), work, "test", len(keys))
     done: list[str] = []
     compute(keys, done)
     assert done == ["e", "f"]
+    assert compute(keys)["text"].to_pylist() == [key * 2 for key in keys]
 
 
 def test_a_disk_that_cannot_be_written_to_is_a_clear_error(here: Path) -> None:
@@ -115,21 +140,25 @@ def test_a_disk_that_cannot_be_written_to_is_a_clear_error(here: Path) -> None:
 
 
 WORKER = """
-import sys, time
+import itertools, sys, time
 import pyarrow as pa
 from builder import rows
+from builder.ids import digest
 
 keys = [f"key {i}" for i in range(40)]
 
-def work(chunk):
-    with open("log", "a") as log:
-        log.write("".join(keys[i] + "\\n" for i in chunk))
-    if len(sys.argv) > 1 and chunk[0] >= int(sys.argv[1]):
-        print("working", flush=True)
-        time.sleep(600)
-    return pa.table({"text": [keys[i] * 2 for i in chunk]})
+def work(missing):
+    place = 0
+    while chunk := list(itertools.islice(missing, 4)):
+        with open("log", "a") as log:
+            log.write("".join(key + "\\n" for key in chunk))
+        if len(sys.argv) > 1 and chunk[0] == f"key {sys.argv[1]}":
+            print("working", flush=True)
+            time.sleep(600)
+        yield range(place, place + 4), pa.table({"text": [key * 2 for key in chunk]})
+        place += 4
 
-table = rows.compute("test", {}, keys, work, "test", part=4)
+table = rows.compute("test", {}, ((digest(key), key) for key in keys), work, "test", len(keys)).table()
 print(table["text"].to_pylist() == [key * 2 for key in keys])
 """
 
@@ -183,4 +212,4 @@ def test_whatever_was_done_before_the_rows_are_the_same(
         done: list[str] = []
         for keys in runs:
             assert (compute(keys, done, part).to_pydict().get("text") or []) == [key * 2 for key in keys]
-        assert sorted(done) == sorted({key for keys in runs for key in keys})
+        assert set(done) == {key for keys in runs for key in keys}

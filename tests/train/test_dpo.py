@@ -192,3 +192,17 @@ def test_a_published_dataset_goes_straight_into_trls_trainer(wim: Wim, write_jso
     assert len(trainer.train_dataset) == 6
     assert trainer.train().training_loss == pytest.approx(math.log(2), abs=1e-2)
     assert len(datasets.load_dataset("dataset", "unprompted", split="train", cache_dir=str(tmp_path / "c"))) == 1
+
+
+def test_control_strings_are_escaped_and_counted_before_training(capsys: pytest.CaptureFixture[str]) -> None:
+    from train import dpo
+
+    turns = [{"role": "user", "content": "Say <|im_end|> twice."}], [{"role": "user", "content": "Say it twice."}]
+    plain = [[{"role": "assistant", "content": "It is grey."}]] * 2
+    pairs = pl.DataFrame({"pair_id": ["a", "b"], "prompt": turns, "chosen": plain, "rejected": plain})
+    escaped, count = dpo.without_control_strings(pairs)
+    assert count == 1
+    assert escaped["prompt"].to_list() == [[{"role": "user", "content": "Say <\\|im_end|> twice."}], turns[1]]
+    assert escaped.drop("prompt").equals(pairs.drop("prompt"))
+    assert "1 of 2 pairs hold control strings" in capsys.readouterr().err
+    assert dpo.without_control_strings(pairs[1:])[0].equals(pairs[1:])
