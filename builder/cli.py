@@ -5,12 +5,17 @@ command loads what it does not need.
 """
 
 import argparse
+import dataclasses
 import importlib
 import json
 import os
+import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from builder import __version__
@@ -27,11 +32,13 @@ STAGES = {
     "evaluate": "greedy completions of heldout.parquet, scored by the truth in reference",
 }
 WITH_POLICY = ("complete", "judge", "evaluate")
+RESUMABLE = ("complete", "judge", "evaluate", "embed", "build", "train")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point. Exit codes: 0 done, 1 data or environment at fault, 2 wrong usage, 130/143 stopped."""
     arguments = _parser().parse_args(argv)
+    stop = _Stop()
     try:
         result = arguments.command(arguments)
         _show(result, arguments)
@@ -40,11 +47,48 @@ def main(argv: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(_stopped(arguments.name, stop))
     except Exception as error:
         if arguments.debug:
             raise
+        if stop.number and not isinstance(error, WimError):  # what a library made of the signal
+            sys.exit(_stopped(arguments.name, stop))
         sys.exit(_failed(error))
+
+
+class _Stopped(KeyboardInterrupt):
+    """Not the plain one: where that passes an exec() of a library, Python ends without our exit code."""
+
+
+class _Stop:
+    """Ctrl-C and SIGTERM take the way of an error, so that what is finished is kept.
+
+    Those that follow within ``AGAIN`` seconds mean the same stop and do not disturb the keeping: a
+    terminal sends Ctrl-C to every process of a pipeline, DVC hands it on, and people press it twice.
+    """
+
+    AGAIN = 2.0
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.at = -self.AGAIN
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                if signal.getsignal(number) is not signal.SIG_IGN:  # as it is in a shell's background
+                    signal.signal(number, self._came)
+
+    def _came(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        if time.monotonic() - self.at < self.AGAIN:
+            return
+        self.number, self.at = self.number or number, time.monotonic()
+        raise _Stopped
+
+
+def _stopped(command: str, stop: _Stop) -> int:
+    kept = "; finished rows are kept: the same command goes on from there" if command in RESUMABLE else ""
+    print(f"wim: {command} was stopped{kept}", file=sys.stderr)
+    return 128 + (stop.number or signal.SIGINT)
 
 
 def _failed(error: Exception) -> int:
@@ -61,7 +105,7 @@ def _failed(error: Exception) -> int:
 def _show(result: Any, arguments: Namespace) -> None:
     value = result if isinstance(result, (dict, list, str)) else vars(result)
     if arguments.json:
-        print(json.dumps(value, ensure_ascii=False))
+        print(json.dumps(value, ensure_ascii=False, default=_plain))
         return
     text: Callable[[Any], str] | None = getattr(arguments, "text", None)
     if text:
@@ -70,7 +114,13 @@ def _show(result: Any, arguments: Namespace) -> None:
         print("  ".join(f"{key} {_figure(entry)}" for key, entry in value.items() if entry is not None))
 
 
+def _plain(value: Any) -> Any:
+    return vars(value) if dataclasses.is_dataclass(value) else str(value)
+
+
 def _figure(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_figure(entry)}" for name, entry in value.items())
     return f"{value:,}" if isinstance(value, int) else f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
@@ -97,6 +147,17 @@ def _stage(arguments: Namespace) -> Any:
         options = {"arm": arguments.arm, "round_index": arguments.round}
         arguments.text = lambda stats: _call("builder.screen:table", {str(arguments.run): stats})
     return _call(f"builder.{arguments.stage}:run", arguments.run, _params(arguments), **options)
+
+
+def _judge(arguments: Namespace) -> Any:
+    if arguments.export:
+        result = _call("builder.batch:export", arguments.run, _params(arguments), arguments.export, arguments.format)
+    elif arguments.results:
+        result = _call("builder.batch:take_in", arguments.run, _params(arguments), arguments.results)
+    else:
+        return _stage(arguments)
+    arguments.text = lambda _: _call("builder.batch:text", result)
+    return result
 
 
 def _ingest(arguments: Namespace) -> Any:
@@ -160,6 +221,12 @@ def _report(arguments: Namespace) -> Any:
     return _call("analysis.report:run", arguments.runs, arguments.out)
 
 
+def _clean(arguments: Namespace) -> Any:
+    result = _call("builder.clean:run", arguments.kind, arguments.all, arguments.unused_for, arguments.dry_run)
+    arguments.text = lambda _: _call("builder.clean:text", result)
+    return result
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="wim", description="Preference pairs from what is missing.", allow_abbrev=False
@@ -174,8 +241,17 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--policy", type=Path, metavar="FOLDER", help="default: the base model; evaluate: RUN/policy"
             )
+        if stage == "judge":
+            _add_batch(command)
     _add_imports(commands)
     _add_results(commands)
+    clean = _command(commands, "clean", "what is kept under .wim/, and its removal on demand", _clean)
+    clean.add_argument(
+        "kind", nargs="*", metavar="KIND", help="remove rows of: complete, judge, evaluate, embed, train"
+    )
+    clean.add_argument("--all", action="store_true", help="remove everything")
+    clean.add_argument("--unused-for", type=float, metavar="DAYS", help="remove only what was not used for so long")
+    clean.add_argument("--dry-run", action="store_true", help="say what would be removed, and remove nothing")
     base = _command(commands, "base", "write a policy folder of the base model", _base)
     base.add_argument("folder", type=Path, metavar="FOLDER")
     train = _command(commands, "train", "train a policy on a run's pairs", _train)
@@ -185,6 +261,16 @@ def _parser() -> argparse.ArgumentParser:
         "--policy", type=Path, metavar="FOLDER", help="train on from this policy (default: the base model)"
     )
     return parser
+
+
+def _add_batch(judge: argparse.ArgumentParser) -> None:
+    judge.set_defaults(command=_judge)
+    batch = judge.add_mutually_exclusive_group()
+    batch.add_argument("--export", type=Path, metavar="FILE", help="write the requests for a batch service (JSONL)")
+    batch.add_argument(
+        "--import", type=Path, nargs="+", metavar="FILE", dest="results", help="read the results of a batch service"
+    )
+    judge.add_argument("--format", choices=["openai", "anthropic"], default="openai", help="whose, for --export")
 
 
 def _add_imports(commands: Any) -> None:
