@@ -15,7 +15,7 @@ ONE_ARM = 'for try in 1 2 3 4 5 6 7 8 9; do \
 RUNS    = $(wildcard runs/*/[0-9]*)
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help setup setup-dev setup-vllm demo result test check tests fresh-demo lock
+.PHONY: help setup setup-dev setup-vllm demo result test check tests bench fresh-demo lock
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  -/'
@@ -45,7 +45,7 @@ result: ## the result table, and where the files are
 	@wim report $(RUNS) -o runs/report.html
 	@echo "pairs: runs/ARM/ROUND/dataset   policies: runs/ARM/ROUND/policy   report: runs/report.html"
 
-test: setup-dev check tests fresh-demo ## everything that CI runs
+test: setup-dev setup-vllm check tests fresh-demo ## everything that CI runs
 
 check: setup-dev ## format, lint, types
 	ruff format --check .
@@ -54,6 +54,9 @@ check: setup-dev ## format, lint, types
 
 tests: setup-dev ## the tests, with the coverage of builder/
 	pytest --cov --cov-report=term --cov-fail-under=90
+
+bench: setup-dev setup-vllm ## speed and memory, as ratios measured side by side
+	python bench/engines.py
 
 fresh-demo: ## the demo in a fresh clone with a new virtual environment, timed
 	.ci/fresh-demo
