@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from builder import tables
+from builder import screen, tables
 from builder.errors import TableError
 
 WIDTH = 100
@@ -48,11 +48,11 @@ def text(pair: dict[str, Any]) -> str:
             "",
         ]
     lines += [f"why: {_why(pair)}"]
-    return "\n".join(lines)
+    return screen.printable("\n".join(lines))
 
 
 def _section(title: str, body: str) -> str:
-    body = "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in body)  # no terminal codes
+    body = screen.printable(body)
     wrapped = [textwrap.fill(line, WIDTH - 4, replace_whitespace=False) if line else "" for line in body.splitlines()]
     return f"{title}\n" + textwrap.indent("\n".join(wrapped), "    ") + "\n"
 

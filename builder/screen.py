@@ -77,3 +77,8 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _cell(value: float | None, form: str) -> str:
     return "-" if value is None else form.format(value)
+
+
+def printable(text: str) -> str:
+    """The text with codes that a terminal would obey, spelled out."""
+    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
