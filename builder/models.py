@@ -45,27 +45,44 @@ def load(name: str, revision: str | None, dtype: str, trust_remote_code: bool = 
         return _load(name, {"revision": revision, "trust_remote_code": trust_remote_code}, dtype)
 
 
+def tokenizer(name: str, revision: str | None, trust_remote_code: bool = False) -> Any:
+    """The model's tokenizer. Raises EngineError if it cannot be loaded or has no chat template."""
+    from transformers import AutoTokenizer
+
+    with _told(name):
+        loaded = AutoTokenizer.from_pretrained(resolve(name), revision=revision, trust_remote_code=trust_remote_code)
+    if loaded.chat_template is None:
+        raise EngineError(f"model {name}: its tokenizer has no chat template")
+    return loaded
+
+
 def _load(name: str, options: dict[str, Any], dtype: str) -> tuple[Any, Any]:
     import torch
-    from jinja2 import TemplateError
-    from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(resolve(name), **options)
+    chats = tokenizer(name, options["revision"], options["trust_remote_code"])
+    with _told(name):
         model = AutoModelForCausalLM.from_pretrained(
             resolve(name), dtype=getattr(torch, dtype), use_safetensors=True, **options
         )
-    except (OSError, ValueError, SafetensorError, TemplateError) as error:
-        raise EngineError(f"model {name}: cannot be loaded: {first_line(error)}") from error
-    if tokenizer.chat_template is None:
-        raise EngineError(f"model {name}: its tokenizer has no chat template")
     if not torch.cuda.is_available() and sum(p.numel() for p in model.parameters()) < SMALL:
         # More threads would wait for each other longer than they work, and spin while they wait.
         torch.set_num_threads(1)
-    return tokenizer, model.to("cuda" if torch.cuda.is_available() else "cpu")
+    return chats, model.to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@contextlib.contextmanager
+def _told(name: str) -> Iterator[None]:
+    """What keeps a model from loading, in one line."""
+    from jinja2 import TemplateError
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, ValueError, SafetensorError, TemplateError) as error:
+        raise EngineError(f"model {name}: cannot be loaded: {first_line(error)}") from error
 
 
 @contextlib.contextmanager

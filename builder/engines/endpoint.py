@@ -27,7 +27,6 @@ from builder.engines._limits import Window
 from builder.errors import EngineError
 from builder.params import EndpointEngine, Params
 from builder.policy import Policy
-from builder.tables import first_line
 
 SEEDS = 2**31
 """Servers take different ranges: vLLM and OpenAI 64 bits, llama.cpp 32, of which 2**32 - 1 means chance, some
@@ -164,16 +163,8 @@ def _served_name(settings: EndpointEngine, policy: Policy) -> str:
 
 def _tokenizer(settings: EndpointEngine, policy: Policy) -> Any:
     name, revision = (settings.tokenizer, None) if settings.tokenizer else (policy.model, policy.revision)
-    with models.lean():
-        from transformers import AutoTokenizer
-
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(models.resolve(name), revision=revision)
-        except (OSError, ValueError) as error:
-            raise EngineError(
-                f"the tokenizer {name} cannot be loaded ({first_line(error)}); set engine.endpoint.tokenizer,"
-                " or engine.endpoint.api to chat"
-            ) from error
-    if tokenizer.chat_template is None:
-        raise EngineError(f"the tokenizer {name} has no chat template; set engine.endpoint.tokenizer to one with it")
-    return tokenizer
+    try:
+        with models.lean():
+            return models.tokenizer(name, revision)
+    except EngineError as error:
+        raise EngineError(f"{error}; set engine.endpoint.tokenizer, or engine.endpoint.api to chat") from error
