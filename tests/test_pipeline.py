@@ -1,5 +1,6 @@
 """dvc.yaml with the real DVC, models and trainer, on a few prompts of the demo."""
 
+import json
 import os
 import re
 import shutil
@@ -12,7 +13,7 @@ import polars as pl
 import pytest
 import yaml
 
-from builder import params
+from builder import params, tables
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(ROOT.glob("configs/*.yaml"))
@@ -47,11 +48,11 @@ def read(folder: Path) -> dict[str, Any]:
     return document
 
 
-def small(folder: Path) -> Path:
+def small(folder: Path, **more: Any) -> Path:
     settings = read(ROOT)
     changes = {"prompts": settings["prompts"] | {"limit": 6}, "complete": settings["complete"] | {"n": 2}}
     changes |= {"train": settings["train"] | {"max_steps": 1, "batch": 2, "device_batch": 2}, "arms": ["wim", "random"]}
-    return make_checkout(folder, **changes)
+    return make_checkout(folder, **(changes | more))
 
 
 def stages_run(output: str) -> set[str]:
@@ -117,3 +118,17 @@ def test_a_second_run_elsewhere_gives_the_same_bytes(done: Path, tmp_path: Path)
     for file in sorted(done.glob("runs/**/*.parquet")):
         assert (again / file.relative_to(done)).read_bytes() == file.read_bytes(), file.name
     assert {file.stem for file in done.glob("runs/wim/1/*.parquet")} >= set(TABLES)
+
+
+def test_the_whole_pipeline_runs_on_vllm(tmp_path: Path) -> None:
+    """The real vLLM on the CPU: base model and adapter from one engine, with nothing set but the engine's name."""
+    pytest.importorskip("vllm", reason="the real vLLM: make setup-vllm")
+    folder = small(tmp_path, engine={"name": "vllm"}, arms=["wim"], judge={"structured": True, "max_tokens": 96})
+    assert {"complete@wim-round1", "evaluate@wim-round1", "publish@wim-round1"} <= stages_run(dvc(folder, "repro"))
+    for round_index in (0, 1):
+        run = folder / f"runs/wim/{round_index}"
+        feedback = pl.read_parquet(run / "feedback.parquet")
+        assert set(feedback["wim_status"]) <= {"missing", "nothing"}
+        assert tables.read_metadata(run / "completions.parquet")["params"]["engine"] == "vllm"
+        assert json.loads((run / "evaluation.json").read_text())["n"] == 120
+    assert stages_run(dvc(folder, "repro")) == set()
