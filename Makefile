@@ -53,7 +53,7 @@ check: setup-dev ## format, lint, types
 	mypy
 
 tests: setup-dev ## the tests, with the coverage of builder/
-	pytest --cov --cov-report=term --cov-fail-under=90
+	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile --cov --cov-report=term --cov-fail-under=90
 
 bench: setup-dev setup-vllm ## speed and memory, as ratios measured side by side
 	python bench/engines.py

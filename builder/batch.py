@@ -1,6 +1,6 @@
 """Judging by a hosted batch service: its requests as a file, and its results as the engine's answers.
 
-``export`` writes what has no answer yet, ``take_in`` reads results. Both know a request by the same name, the
+``export`` writes what has no answer yet, ``import_results`` reads results. Both know a request by the same name, the
 hexadecimal key of its row, so that nothing has to be remembered between them.
 """
 
@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,9 +35,13 @@ SEEDS = 2**31
 
 @dataclass(frozen=True)
 class Exported:
-    """``answered``: requests that had an answer already; ``escaped``: control strings in those that are written."""
+    """``answered``: requests that had an answer already; ``escaped``: control strings in those that are written.
+
+    ``others``: files of earlier exports under the same name, which hold no request of this one.
+    """
 
     files: list[Path]
+    others: list[Path]
     requests: int
     answered: int
     escaped: int
@@ -129,7 +134,14 @@ def export(folder: Path, params: Params, file: Path, format: str) -> Exported:
         attempts = _ask(folder, params, functools.partial(_write, out, format, params.engine.endpoint.extra_body))
         written = out.publish()
     answered = sum(len(attempt.answers) - attempt.answers.missing() for attempt in attempts)
-    return Exported(written, out.requests, answered, out.escaped, format)
+    return Exported(written, _others(file, written), out.requests, answered, out.escaped, format)
+
+
+def _others(file: Path, written: Sequence[Path]) -> list[Path]:
+    """Files of earlier exports under the same name, which nobody should pay for once more."""
+    name = re.compile(rf"{re.escape(file.stem)}(-\d+)?{re.escape(file.suffix)}")
+    beside = file.parent.iterdir() if file.parent.is_dir() else ()
+    return sorted(other for other in beside if name.fullmatch(other.name) and other not in written)
 
 
 class _Files:
@@ -255,7 +267,7 @@ def _check_temperature(temperature: Any, format: str) -> None:
         )
 
 
-def take_in(folder: Path, params: Params, files: Sequence[Path]) -> Imported:
+def import_results(folder: Path, params: Params, files: Sequence[Path]) -> Imported:
     """Keep the answers of result files, and write feedback.parquet from all answers there are.
 
     Memory: about 1 kB for each request, no texts. Raises InputError if a file cannot be
@@ -339,8 +351,9 @@ def text(result: Exported | Imported) -> str:
 
 
 def _exported(result: Exported) -> str:
+    earlier = [f"from an earlier export, not to be sent again: {file}" for file in result.others]
     if not result.requests:
-        return f"nothing to export: every request has its answer ({result.answered:,})"
+        return "\n".join([f"nothing to export: every request has its answer ({result.answered:,})", *earlier])
     most, largest = LIMITS[result.format]
     split = f"the service takes {most:,} requests or {largest / 1e6:,.0f} MB at a time"
     lines = [
@@ -348,6 +361,7 @@ def _exported(result: Exported) -> str:
         *(f"  {file}" for file in result.files),
         f"{len(result.files)} files: {split}" if len(result.files) > 1 else "",
         f"{result.escaped:,} control strings of chat templates escaped" if result.escaped else "",
+        *earlier,
     ]
     return "\n".join(filter(None, lines))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from builder import records
 from builder.engines import Completion
-from builder.engines._endpoint_answers import CUT_SHORT, TOO_LONG, TOO_LONG_CODES, words
+from builder.engines._endpoint_answers import CUT_SHORT, FILTERED, TOO_LONG, TOO_LONG_CODES, count, words
 from builder.records import Bad, FieldError
 from builder.statuses import Reason
 
@@ -70,9 +70,10 @@ def _openai_outcome(fields: Mapping[str, Any]) -> Completion | Failure:
     finish, usage = choice.get("finish_reason"), _object(body, "usage", optional=True)
     if finish in CUT_SHORT:
         return Failure(f"finish_reason {finish}", "the server broke off")
+    reason = Reason.FILTERED if finish in FILTERED else None
     refusal = records.text(message, "refusal")
     text = _text(message.get("content"), "content") or refusal or ""
-    return Completion(text, _finish(finish), _count(usage, "completion_tokens"), None, _count(usage, "prompt_tokens"))
+    return Completion(text, _finish(finish), count(usage, "completion_tokens"), reason, count(usage, "prompt_tokens"))
 
 
 def _anthropic_outcome(result: Mapping[str, Any]) -> Completion | Failure:
@@ -91,8 +92,8 @@ def _anthropic_outcome(result: Mapping[str, Any]) -> Completion | Failure:
     return Completion(
         _text(message["content"], "content"),
         _finish(message.get("stop_reason")),
-        _count(usage, "output_tokens"),
-        prompt_tokens=_count(usage, *read),
+        count(usage, "output_tokens"),
+        prompt_tokens=count(usage, *read),
     )
 
 
@@ -103,7 +104,7 @@ def _failure(error: Any, status: Any) -> Completion | Failure:
     fields = error if isinstance(error, dict) else {}
     kinds = [kind for kind in (fields.get("code"), fields.get("type"), status) if _is_kind(kind)]
     try:
-        message = _printable(words(error))
+        message = words(error)
     except RecursionError:
         raise FieldError("error", "is nested too deeply") from None
     if fields.get("code") in TOO_LONG_CODES or (status in (None, 400, 413, 422) and TOO_LONG.search(message)):
@@ -114,11 +115,6 @@ def _failure(error: Any, status: Any) -> Completion | Failure:
 def _is_kind(value: object) -> bool:
     """Whether it is a word or a status code: what is counted by it should stay a short list."""
     return type(value) in (str, int) and re.fullmatch(r"\w[\w .-]{0,60}", str(value)) is not None
-
-
-def _printable(text: str) -> str:
-    """Without what would move a terminal's cursor."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _finish(reason: object) -> str:
@@ -147,10 +143,3 @@ def _first(fields: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any
     if not isinstance(value, list) or not value or not isinstance(value[0], dict):
         raise FieldError(where + name, "must be a list of objects, with one at least")
     return value[0]
-
-
-def _count(usage: Mapping[str, Any], *names: str) -> int:
-    """The sum of some numbers of tokens; what is no such number counts as none."""
-    found = [usage.get(name) for name in names]
-    total = sum(value for value in found if isinstance(value, int) and value >= 0)
-    return total if total < 2**31 else 0

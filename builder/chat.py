@@ -1,6 +1,7 @@
 """Messages, and their tokens under a model's chat template."""
 
 import copy
+import datetime
 import functools
 import itertools
 import re
@@ -173,12 +174,18 @@ class _Encoder:
         from jinja2 import TemplateError
 
         try:
-            rendered = str(self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+            render = functools.partial(self.tokenizer.apply_chat_template, tokenize=False, add_generation_prompt=True)
+            rendered = str(render(turns, strftime_now=_date))
         except (TemplateError, ValueError, TypeError) as error:
             raise EngineError(f"the model's chat template does not take this conversation: {error}") from error
         if any(text.strip() not in rendered for turn in turns for text in turn["content"].split("\n\n")):
             raise EngineError("the model's chat template leaves out or rewrites a turn; it cannot be filled safely")
         return rendered
+
+
+def _date(form: str) -> str:
+    """Llama 3.2 and others write today's date, so that a row would differ from day to day: it is always theirs."""
+    return datetime.date(2024, 7, 26).strftime(form)
 
 
 def _content(text: str, turn: _Turn, escaped: bool) -> str:

@@ -50,6 +50,8 @@ def run(kinds: Sequence[str], everything: bool, unused_for: float | None, dry_ru
     for kind in kinds:
         if kind not in KINDS:
             raise UsageError(f"clean: {kind!r} is no kind of rows; there are {', '.join(KINDS)}")
+    if unused_for is not None and not 0 <= unused_for < float("inf"):
+        raise UsageError(f"clean: --unused-for takes a number of days, 0 or more, not {unused_for}")
     found = listed()
     asked = everything or bool(kinds) or unused_for is not None
     chosen = [
@@ -79,7 +81,7 @@ def _stats(folder: Path) -> list[os.stat_result]:
     stats = []
     with contextlib.suppress(FileNotFoundError):  # somebody else removes it at this moment
         for file in folder.rglob("*"):
-            if file.is_file() and file.name != rows.LOCK:
+            if file.is_file() and file.name not in (rows.LOCK, rows.READERS):
                 stats.append(file.stat())
     return stats
 
@@ -106,9 +108,10 @@ def _made_by(folder: Path) -> str:
 def _remove(folder: Path, dry_run: bool) -> bool:
     """Whether it is gone, or could be: False where a process holds it."""
     with rows.lock(folder, wait=False) as held:
-        if held and not dry_run:  # out of the way at once: whoever comes now begins a folder of its own
+        free = held and not rows.is_read(folder)
+        if free and not dry_run:  # out of the way at once: whoever comes now begins a folder of its own
             shutil.rmtree(folder.rename(folder.with_name(f".{folder.name}.{os.getpid()}.tmp")))
-        return held
+        return free
 
 
 def text(result: Result) -> str:

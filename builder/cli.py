@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 class _Stopped(KeyboardInterrupt):
-    """Not the plain one: where that passes an exec() of a library, Python ends without our exit code."""
+    """Not the plain one: if that has passed an exec() of a library, `python -m` ends without our exit code."""
 
 
 class _Stop:
@@ -65,6 +65,7 @@ class _Stop:
 
     Those that follow within ``AGAIN`` seconds mean the same stop and do not disturb the keeping: a
     terminal sends Ctrl-C to every process of a pipeline, DVC hands it on, and people press it twice.
+    Python's own handler of Ctrl-C would not do: polars replaces it by one that does not end a wait.
     """
 
     AGAIN = 2.0
@@ -111,7 +112,7 @@ def _show(result: Any, arguments: Namespace) -> None:
     if text:
         print(text(value))
     elif isinstance(value, dict):
-        print("  ".join(f"{key} {_figure(entry)}" for key, entry in value.items() if entry is not None))
+        print("  ".join(f"{key} {_figure(entry)}" for key, entry in value.items() if entry not in (None, {})))
 
 
 def _plain(value: Any) -> Any:
@@ -120,7 +121,7 @@ def _plain(value: Any) -> Any:
 
 def _figure(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_figure(entry)}" for name, entry in value.items())
+        return ", ".join(f"{name} {_figure(entry)}" for name, entry in value.items() if entry != {})
     return f"{value:,}" if isinstance(value, int) else f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
@@ -149,13 +150,25 @@ def _stage(arguments: Namespace) -> Any:
     return _call(f"builder.{arguments.stage}:run", arguments.run, _params(arguments), **options)
 
 
-def _judge(arguments: Namespace) -> Any:
-    if arguments.export:
-        result = _call("builder.batch:export", arguments.run, _params(arguments), arguments.export, arguments.format)
-    elif arguments.results:
-        result = _call("builder.batch:take_in", arguments.run, _params(arguments), arguments.results)
-    else:
+def _complete(arguments: Namespace) -> Any:
+    if not arguments.judge:
         return _stage(arguments)
+    arguments.run.mkdir(parents=True, exist_ok=True)
+    return _call("builder.together:run", arguments.run, _params(arguments), arguments.policy)
+
+
+def _judge(arguments: Namespace) -> Any:
+    if arguments.format and not arguments.export:
+        raise UsageError("--format goes with --export")
+    if not arguments.export and not arguments.results:
+        return _stage(arguments)
+    if arguments.policy:
+        raise UsageError("a batch service judges with judge.model; --policy goes with neither --export nor --import")
+    if arguments.export:
+        form = arguments.format or "openai"
+        result = _call("builder.batch:export", arguments.run, _params(arguments), arguments.export, form)
+    else:
+        result = _call("builder.batch:import_results", arguments.run, _params(arguments), arguments.results)
     arguments.text = lambda _: _call("builder.batch:text", result)
     return result
 
@@ -243,9 +256,12 @@ def _parser() -> argparse.ArgumentParser:
             )
         if stage == "judge":
             _add_batch(command)
+        if stage == "complete":
+            command.set_defaults(command=_complete)
+            command.add_argument("--judge", action="store_true", help="then judge them, with the same engine in memory")
     _add_imports(commands)
     _add_results(commands)
-    clean = _command(commands, "clean", "what is kept under .wim/, and its removal on demand", _clean)
+    clean = _command(commands, "clean", "what is kept under .wim/, and its removal on demand", _clean, False)
     clean.add_argument(
         "kind", nargs="*", metavar="KIND", help="remove rows of: complete, judge, evaluate, embed, train"
     )
@@ -270,7 +286,7 @@ def _add_batch(judge: argparse.ArgumentParser) -> None:
     batch.add_argument(
         "--import", type=Path, nargs="+", metavar="FILE", dest="results", help="read the results of a batch service"
     )
-    judge.add_argument("--format", choices=["openai", "anthropic"], default="openai", help="whose, for --export")
+    judge.add_argument("--format", choices=["openai", "anthropic"], help="whose, for --export (default: openai)")
 
 
 def _add_imports(commands: Any) -> None:
@@ -304,15 +320,19 @@ def _add_results(commands: Any) -> None:
     report.add_argument("-o", "--out", type=Path, required=True, metavar="FILE")
 
 
-def _command(commands: Any, name: str, summary: str, function: Callable[[Namespace], Any]) -> argparse.ArgumentParser:
+def _command(
+    commands: Any, name: str, summary: str, function: Callable[[Namespace], Any], parameters: bool = True
+) -> argparse.ArgumentParser:
     command: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)
     command.set_defaults(command=function)
+    command.add_argument("--json", action="store_true", help="the result as one JSON object on stdout")
+    command.add_argument("--debug", action="store_true", help="show a traceback")
+    if not parameters:
+        return command
     command.add_argument("--params", type=Path, metavar="FILE", help="default: params.yaml, else the built-in defaults")
     command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a parameter")
     command.add_argument("--arm", default="", metavar="NAME", help="whose block of the parameters counts")
     command.add_argument("--round", type=int, default=0, metavar="K")
-    command.add_argument("--json", action="store_true", help="the result as one JSON object on stdout")
-    command.add_argument("--debug", action="store_true", help="show a traceback")
     return command
 
 

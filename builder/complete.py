@@ -15,12 +15,13 @@ from builder.policy import Policy
 
 @dataclass(frozen=True)
 class Made:
-    """Completions, how many were cut by ``max_tokens`` or are empty, and what they took."""
+    """Completions, how many were cut by ``max_tokens``, are empty, or could not be made, and what they took."""
 
     prompts: int
     completions: int
     cut: int
     empty: int
+    reasons: dict[str, int]
     usage: dict[str, float]
 
 
@@ -30,6 +31,7 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None, source:
     ``source``: where texts come from, if not from an engine that is loaded for the purpose.
     """
     file = tables.find(folder, "prompts")
+    before = tables.fingerprints({"prompts": file})
     prompts = partial(tables.read_blocks, file, "prompts", ["prompt_id", "messages"], "prompt_id", rows.BLOCK)
     for block in prompts():
         tables.check_prompted(block, "completed")
@@ -40,8 +42,9 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None, source:
     settings = {"complete": vars(params.complete), "engine": params.engine.name, "seed": params.seed}
     about = tables.metadata("complete", settings, {"prompts": file}, policy=by.about(), usage=usage)
     counts = _Counts()
+    tables.check_unchanged({"prompts": file}, before)
     tables.write_blocks(tables.path(folder, "completions"), "completions", counts.seen(frames(plan, done, by)), about)
-    return Made(len(plan) // params.complete.n, len(plan), counts.cut, counts.empty, usage)
+    return Made(len(plan) // params.complete.n, len(plan), counts.cut, counts.empty, generate.reasons(done), usage)
 
 
 def complete(prompts: pl.DataFrame, by: Policy, params: Params) -> pl.DataFrame:
@@ -49,7 +52,9 @@ def complete(prompts: pl.DataFrame, by: Policy, params: Params) -> pl.DataFrame:
     prompts = prompts.sort("prompt_id")
     plan = planned(prompts["prompt_id"], params.complete.n)
     blocks = prompts.select("prompt_id", "messages").iter_slices(rows.BLOCK)
-    return pl.concat(frames(plan, generated(blocks, len(plan), by, params, generate.Lazy(params, [by])), by))
+    done = generated(blocks, len(plan), by, params, generate.Lazy(params, [by]))
+    empty = pl.DataFrame(schema=pl.Schema(tables.SCHEMAS["completions"]))
+    return pl.concat([empty, *(frame.select(empty.columns) for frame in frames(plan, done, by))])
 
 
 def planned(prompts: pl.Series, count: int) -> pl.DataFrame:

@@ -27,7 +27,7 @@ _ANGLED = (
     r"[a-z_]+\|>",
     r"<SYS>>",  # Llama 2
     r"</SYS>>",
-    r"/?(?:s|think|tool_call|tool_response|tools|role)>",
+    r"/?(?:s|role)>",
     r"(?:pad|unk|bos|eos|mask|sop|eop)>",
     r"(?:start_of_turn|end_of_turn|start_of_image|end_of_image|image_soft_token)>",  # Gemma
     r"(?:BOS|EOS|EOP|PAD|MASK|CLS|SEP|UNK)(?:_TOKEN)?>",  # Command-R
@@ -44,25 +44,28 @@ _SQUARED = (
     r"\|[^ \t\r\n\[\]|\\]+\|\]",  # EXAONE
     r"e~\[",  # MiniMax
 )
+_THOUGHTS = ((r"<", r"/?(?:think|tool_call|tool_response|tools)>"),)
+"""What a model writes itself, around its thoughts and its calls of tools."""
 _OTHERS = ((r"\]", r"~!?b[\[\]]"), (r">", r">(?:QUESTION|ANSWER|INTRODUCTION|SUMMARY|COMMENT|ABSTRACT)<<"))
 
 _FAMILIES = ((r"<", "|".join(_ANGLED)), (r"\[", "|".join(_SQUARED)), *_OTHERS)
-PATTERN = "|".join(f"{first}(?:{rest})" for first, rest in _FAMILIES)
+PATTERN = "|".join(f"{first}(?:{rest})" for first, rest in (*_FAMILIES, *_THOUGHTS))
 """Any control string, for Python and for Rust alike."""
 
 # Only the first character is consumed: control strings may overlap, and each of them must be found. No
 # repetition runs past the next opening bracket, so the search is linear.
-_START = re.compile("|".join(f"{first}(?={rest})" for first, rest in _FAMILIES))
+_TURNS = re.compile("|".join(f"{first}(?={rest})" for first, rest in _FAMILIES))
+_START = re.compile("|".join(f"{first}(?={rest})" for first, rest in (*_FAMILIES, *_THOUGHTS)))
 
 
-def escape(text: str) -> tuple[str, int]:
-    """The text without control strings, and how many it held.
+def escape(text: str, thoughts: bool = True) -> tuple[str, int]:
+    """The text without control strings, and how many it held; those around ``thoughts`` may stay.
 
     A backslash behind the first character, as in ``<\\|im_end|>`` and ``[\\INST]``: everybody sees what
     stood there and that it was touched, nothing is lost, and as no control string holds a backslash,
     none is left or made. Escaping an escaped text changes nothing.
     """
-    return _START.subn(r"\g<0>\\", text)
+    return (_START if thoughts else _TURNS).subn(r"\g<0>\\", text)
 
 
 def holds(texts: pl.Expr) -> pl.Expr:

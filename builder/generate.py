@@ -1,5 +1,6 @@
 """Generation by row: requests to an engine, of which those that were answered before are not repeated."""
 
+import collections
 import functools
 import itertools
 import time
@@ -16,6 +17,8 @@ from builder.ids import canonical_json, digest
 from builder.params import Params, as_dict
 from builder.policy import Policy
 
+VERSION = 1
+"""Raised when this code makes another text of the same request and settings: rows from before then count no more."""
 PART = 512
 PART_CHARACTERS = 16_000_000
 PART_SECONDS = 30.0
@@ -84,7 +87,7 @@ def generate(kind: str, requests: Iterable[Request], total: int, by: Policy, sou
 
 def key(request: Request) -> bytes:
     """What tells a row from the others of the same engine and policy, in 16 bytes."""
-    content = {"messages": request.messages, "seed": request.seed, "how": _how(request.sampling)}
+    content = {"version": VERSION, "messages": request.messages, "seed": request.seed, "how": _how(request.sampling)}
     return digest(canonical_json(content))
 
 
@@ -115,6 +118,14 @@ def batches(answers: Iterator[tuple[int, Completion]]) -> Iterator[rows.Batch]:
 
 def _table(completions: Iterable[Completion]) -> pa.Table:
     return pa.Table.from_pylist([vars(completion) for completion in completions], SCHEMA)
+
+
+def reasons(done: rows.Rows) -> dict[str, int]:
+    """Why there is no text, and how often: ``too_long``, say."""
+    counts: collections.Counter[str] = collections.Counter()
+    for block in done.blocks(columns=["reason"]):
+        counts.update(block["reason"].drop_null().to_pylist())
+    return dict(sorted(counts.items()))
 
 
 def usage(done: Sequence[rows.Rows], params: Params) -> dict[str, float]:

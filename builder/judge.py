@@ -37,6 +37,7 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None, source:
     ``source``: where answers come from, if not from the engine of the parameters.
     """
     params, by = who(params, policy_folder)
+    before = tables.fingerprints(_files(folder))
     asked = to_ask(folder, params)
     attempts = ask(asked, by, params, source or generate.Lazy(params, [by]))
     usage = generate.usage([attempt.answers for attempt in attempts], params)
@@ -47,6 +48,7 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None, source:
     }
     about = tables.metadata("judge", settings, _files(folder), policy=by.about(), usage=usage)
     file = tables.path(folder, "feedback")
+    tables.check_unchanged(_files(folder), before)
     tables.write_blocks(file, "feedback", frames(asked, attempts, params.judge.name), about)
     attempted = tables.read(file, "feedback", judgements.READ)
     used = judgements.used(attempted)
@@ -191,19 +193,8 @@ def frames(asked: Asked, attempts: Sequence[Attempt], name: str) -> Iterator[pl.
 
 
 def _frame(told: Sequence[tuple[str, int, Said]], judge: str) -> pl.DataFrame:
-    readings = [reading for _, _, (_, reading) in told]
-    return pl.DataFrame(
-        {
-            "completion_id": pl.Series([name for name, *_ in told], dtype=pl.String),
-            "judge": pl.Series([judge] * len(told), dtype=pl.String),
-            "attempt": pl.Series([attempt for _, attempt, _ in told], dtype=pl.Int16),
-            "raw": pl.Series([raw for _, _, (raw, _) in told], dtype=pl.String),
-            "rating": pl.Series([r.rating for r in readings], dtype=pl.Float64),
-            "rating_status": pl.Series([str(r.rating_status) for r in readings], dtype=pl.String),
-            "wim": pl.Series([r.wim for r in readings], dtype=pl.String),
-            "wim_status": pl.Series([str(r.wim_status) for r in readings], dtype=pl.String),
-            "reason": pl.Series([str(r.reason) if r.reason else None for r in readings], dtype=pl.String),
-            "scale_min": pl.Series([None] * len(told), dtype=pl.Float64),
-            "scale_max": pl.Series([None] * len(told), dtype=pl.Float64),
-        }
-    )
+    said = [
+        (name, judge, attempt, raw, r.rating, r.rating_status, r.wim, r.wim_status, r.reason, None, None)
+        for name, attempt, (raw, r) in told
+    ]
+    return pl.DataFrame(said, schema=pl.Schema(tables.SCHEMAS["feedback"]), orient="row")

@@ -23,7 +23,7 @@ def resolve(name: str) -> str:
 def label(name: str) -> str:
     """A model's name for a table's metadata, in which no path may stand."""
     folder = Path(resolve(name))
-    return folder.name if folder.is_dir() else name
+    return folder.name if folder.is_dir() or folder.is_absolute() else name
 
 
 def identity(name: str, revision: str | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import json
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -467,11 +468,20 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if origin is tuple:
         return _convert_tuple(args, value, where)
     if origin is dict:
-        _require(isinstance(value, Mapping), where, "a mapping", value)
+        _require(isinstance(value, Mapping) and _is_json(value), where, "a mapping of plain values", value)
         return dict(value)
     if dataclasses.is_dataclass(hint):
         return _build(typing.cast(type, hint), {} if value is None else value, where + ".")
     return _convert_scalar(hint, value, where)
+
+
+def _is_json(value: Any) -> bool:
+    """YAML knows dates and NaN as well."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _convert_tuple(args: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:

@@ -29,7 +29,7 @@ from builder.progress import Progress
 
 FOLDER = Path(".wim")
 SETTINGS = "settings.json"
-LOCK = "lock"
+LOCK, READERS = "lock", "readers"
 KEY = 16
 AHEAD = 256
 BLOCK = 4096
@@ -59,7 +59,7 @@ def compute(
     items = iter(items)
     first = next(items, None)
     if first is None:
-        return Rows([], _as_keys(b""))
+        return Rows([], _as_keys(b""), None)
     folder = FOLDER / kind / fingerprint(settings)
     with lock(folder), Progress(label, total) as progress:
         tables.write_json(folder / SETTINGS, settings)  # its time is that of the last use
@@ -69,7 +69,7 @@ def compute(
             with undisturbed():
                 parts.append(_keep(folder, stream.keys_of(places), rows))
             progress.done(len(places), _tokens(rows))
-    return Rows(parts, _as_keys(bytes(stream.keys)))
+        return Rows(parts, _as_keys(bytes(stream.keys)), _reading(folder))
 
 
 @contextlib.contextmanager
@@ -86,8 +86,8 @@ def undisturbed() -> Iterator[None]:
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
-    for first in came[:1]:
-        signal.raise_signal(first)
+    if came:
+        signal.raise_signal(came[0])
 
 
 @contextlib.contextmanager
@@ -95,7 +95,7 @@ def lock(folder: Path, wait: bool = True) -> Iterator[bool]:
     """Hold a folder under .wim/; a second process says that it waits, and waits, or else is told False."""
     with contextlib.ExitStack() as held:
         while True:
-            file = held.enter_context(_lock_file(folder))
+            file = held.enter_context(_lock_file(folder, LOCK))
             if not _locked(file, wait=False):
                 if not wait:
                     yield False
@@ -107,10 +107,23 @@ def lock(folder: Path, wait: bool = True) -> Iterator[bool]:
         yield True
 
 
-def _lock_file(folder: Path) -> IO[str]:
+def _reading(folder: Path) -> IO[str]:
+    """A lock that others may hold as well, for as long as rows may be read."""
+    file = _lock_file(folder, READERS)
+    fcntl.flock(file, fcntl.LOCK_SH)
+    return file
+
+
+def is_read(folder: Path) -> bool:
+    """Whether some process may still read the rows."""
+    with _lock_file(folder, READERS) as file:
+        return not _locked(file, wait=False)
+
+
+def _lock_file(folder: Path, name: str) -> IO[str]:
     with tables.told(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        return (folder / LOCK).open("w")
+        return (folder / name).open("w")
 
 
 def _locked(file: IO[str], wait: bool) -> bool:
@@ -138,11 +151,15 @@ class Part:
 
 
 class Rows:
-    """Finished rows in the order they were asked for; they lie on the disk and are read in blocks."""
+    """Finished rows in the order they were asked for; they lie on the disk and are read in blocks.
 
-    def __init__(self, parts: Sequence[Part], keys: Keys) -> None:
+    As long as it is there, ``held`` keeps `wim clean` from removing them.
+    """
+
+    def __init__(self, parts: Sequence[Part], keys: Keys, held: IO[str] | None) -> None:
         self.index = _Index(parts)
         self.keys = keys
+        self.held = held
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -159,12 +176,9 @@ class Rows:
 
     def blocks(self, size: int = BLOCK, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Tables of ``size`` rows, the last one shorter; a row that is missing is null in all columns."""
-        opened: dict[int, pa.Table] = {}
         for start in range(0, len(self.keys), size):
             places = self.index.find(self.keys[start : start + size])
-            needed = np.unique(self.index.part[places[places >= 0]])
-            opened = {i: opened[i] if i in opened else self._read(i, columns) for i in needed.tolist()}
-            yield self._take(places, opened) if opened else self._nothing(len(places), columns)
+            yield self._block(places, columns) if (places >= 0).any() else self._nothing(len(places), columns)
 
     def table(self) -> pa.Table:
         """All rows as one table; without rows it has no columns."""
@@ -182,12 +196,16 @@ class Rows:
             rows = pq.read_table(file, columns=list(columns) if columns else None, page_checksum_verification=True)
         return rows.drop_columns("key") if columns is None else rows
 
-    def _take(self, places: NDArray[np.int64], opened: Mapping[int, pa.Table]) -> pa.Table:
-        starts = dict(zip(opened, np.cumsum([0, *(len(rows) for rows in opened.values())]), strict=False))
-        part, row = self.index.part[places], self.index.row[places]
-        indices = np.array([starts.get(p, 0) for p in part.tolist()], np.int64) + row
-        rows = pa.concat_tables(opened.values())
-        return rows.take(pa.array(indices, mask=places < 0)).combine_chunks()
+    def _block(self, places: NDArray[np.int64], columns: Sequence[str] | None) -> pa.Table:
+        """The rows at ``places``; of each part only what is needed stays in memory, since it may be all of them."""
+        found = np.flatnonzero(places >= 0)
+        part, row = self.index.part[places[found]], self.index.row[places[found]]
+        order, taken = np.argsort(part, kind="stable"), []
+        for i in np.unique(part).tolist():
+            taken.append(self._read(i, columns).take(pa.array(row[order][part[order] == i])))
+        back = np.full(len(places), -1, np.int64)
+        back[found[order]] = np.arange(len(found))
+        return pa.concat_tables(taken).take(pa.array(back, mask=back < 0)).combine_chunks()
 
 
 class _Index:

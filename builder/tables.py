@@ -102,15 +102,26 @@ def metadata(stage: str, params: Mapping[str, Any], inputs: Mapping[str, Path], 
 
     ``inputs`` are paths of tables, recorded by the SHA-256 of their bytes under the name given.
     """
-    fingerprints = {name: file_sha256(path)[:32] for name, path in inputs.items()}
     return {
         "stage": stage,
         "params": dict(params),
-        "inputs": fingerprints,
+        "inputs": fingerprints(inputs),
         "versions": {library: version(library) for library in LIBRARIES},
         "created_by": f"what-is-missing {__version__}",
         **facts,
     }
+
+
+def fingerprints(inputs: Mapping[str, Path]) -> dict[str, str]:
+    """The first 32 hex digits of each file's SHA-256."""
+    return {name: file_sha256(path)[:32] for name, path in inputs.items()}
+
+
+def check_unchanged(inputs: Mapping[str, Path], before: Mapping[str, str]) -> None:
+    """Raises TableError if a file is no longer what it was: rows of the one would stand for the other."""
+    for name, now in fingerprints(inputs).items():
+        if now != before[name]:
+            raise TableError(f"{inputs[name]}: changed while it was worked on; run the same command again")
 
 
 def read_metadata(file: Path) -> dict[str, Any]:
@@ -161,13 +172,19 @@ def read(file: Path, name: str, columns: Sequence[str] | None = None) -> pl.Data
     schema = SCHEMAS[name]
     parquet = open_parquet(file)
     wanted = list(columns or schema.names)
-    present = set(parquet.schema_arrow.names)
+    present = _present(parquet, wanted, name, file)
+    with damaged(file):
+        table = parquet.read(columns=present)
+    return _frame(table, wanted, schema, file)
+
+
+def _present(parquet: pq.ParquetFile, wanted: Sequence[str], name: str, file: Path) -> list[str]:
+    """The columns of ``wanted`` that are there. Raises TableError if one is not that must be."""
+    schema, present = SCHEMAS[name], set(parquet.schema_arrow.names)
     for column in wanted:
         if column not in present and (column not in schema.names or not schema.field(column).nullable):
             raise TableError(f"{file}: has no column {column!r}; a {name} table has {', '.join(schema.names)}")
-    with damaged(file):
-        table = parquet.read(columns=[column for column in wanted if column in present])
-    return _frame(table, wanted, schema, file)
+    return [column for column in wanted if column in present]
 
 
 def _frame(table: pa.Table, wanted: Sequence[str], schema: pa.Schema, file: Path) -> pl.DataFrame:
@@ -200,8 +217,9 @@ def read_blocks(file: Path, name: str, columns: Sequence[str], key: str, size: i
         yield from read(file, name, columns).sort(key).iter_slices(size)
         return
     parquet = open_parquet(file, streamed=True)
+    present = _present(parquet, columns, name, file)
     with damaged(file):
-        for batch in parquet.iter_batches(size, columns=list(columns)):
+        for batch in parquet.iter_batches(size, columns=present):
             yield _frame(pa.Table.from_batches([batch]), columns, SCHEMAS[name], file)
 
 
@@ -235,7 +253,7 @@ def writer(file: Path, schema: pa.Schema, about: Mapping[str, Any]) -> Iterator[
     """
     with told(file):
         file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    temporary = _temporary(file)
     schema = schema.with_metadata({"wim": canonical_json(about)})
     vectors = [f.name for f in schema if pa.types.is_fixed_size_list(f.type)]
     try:
@@ -255,6 +273,14 @@ def writer(file: Path, schema: pa.Schema, about: Mapping[str, Any]) -> Iterator[
             publish_file(temporary, file)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _temporary(file: Path) -> Path:
+    """The name under which a file is written. What killed processes left under such a name is removed."""
+    for left in file.parent.glob(f".{file.name}.*.tmp"):
+        if not Path("/proc", left.name.split(".")[-2]).exists():
+            left.unlink(missing_ok=True)
+    return file.with_name(f".{file.name}.{os.getpid()}.tmp")
 
 
 @contextlib.contextmanager
@@ -289,7 +315,7 @@ def publish_file(temporary: Path, file: Path) -> None:
 
 def write_text(file: Path, text: str) -> None:
     """Write a text file as tables are written: all of it or nothing."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    temporary = _temporary(file)
     try:
         with told(file):
             file.parent.mkdir(parents=True, exist_ok=True)

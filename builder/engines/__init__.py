@@ -40,7 +40,7 @@ class Completion:
     """``finish_reason``: ``stop`` or ``length``; ``reason`` says why nothing could be generated.
 
     ``tokens`` and ``prompt_tokens`` count what was generated and what was read. ``escaped`` counts the
-    control strings of chat templates that the engine had to escape in the request's text.
+    control strings of chat templates that had to be escaped because text, and not token ids, left our hands.
     """
 
     text: str

@@ -8,6 +8,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from builder.engines import Completion
+from builder.screen import printable
 from builder.statuses import Reason
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ TOO_LONG = re.compile(
     r"|`inputs` tokens",
     re.IGNORECASE,
 )
-FILTERED = ("content_filter", "content_policy_violation")
+FILTERED = ("content_filter", "content_policy_violation", "invalid_prompt")
 CUT_SHORT = ("abort", "error", "cancelled")
 """Finish reasons of a text that the server did not bring to an end."""
 
@@ -61,10 +62,17 @@ def _completion(choice: Mapping[str, Any], usage: Mapping[str, Any]) -> Completi
     return Completion(
         _text(message.get("content") or refusal),
         "length" if finish in ("length", "max_tokens") else "stop",
-        int(usage.get("completion_tokens") or 0),
+        count(usage, "completion_tokens"),
         Reason.FILTERED if finish in FILTERED else Reason.REFUSAL if refusal else None,
-        prompt_tokens=int(usage.get("prompt_tokens") or 0),
+        prompt_tokens=count(usage, "prompt_tokens"),
     )
+
+
+def count(usage: Mapping[str, Any], *names: str) -> int:
+    """The sum of some numbers of tokens; what is no such number counts as none."""
+    found = [usage.get(name) for name in names]
+    total = sum(value for value in found if isinstance(value, int) and value >= 0)
+    return total if total < 2**31 else 0
 
 
 def _text(content: Any) -> str:
@@ -117,5 +125,5 @@ def words(body: object) -> str:
     """What the server says, in one line."""
     if isinstance(body, dict):
         body = body.get("message") or body.get("detail") or json.dumps(body)
-    said = " ".join(str(body or "").split())
+    said = printable(" ".join(str(body or "").split()))
     return said if len(said) <= LONGEST else said[:LONGEST] + "..."

@@ -2,6 +2,8 @@
 
 import dataclasses
 import difflib
+import importlib.metadata
+import importlib.util
 import logging
 import os
 import types
@@ -45,8 +47,16 @@ PLAIN = {int: "a whole number", float: "a number", str: "a text", bool: "true or
 
 
 def identity(params: Params) -> dict[str, Any]:
-    """The settings that can change a text."""
-    return {key: value for key, value in sorted(params.engine.vllm.items()) if key not in SPEED}
+    """The settings that can change a text, with the dtype that a build of vLLM takes if none is set."""
+    default = {"dtype": "float32" if _is_cpu_build() else "auto"}
+    return default | {key: value for key, value in sorted(params.engine.vllm.items()) if key not in SPEED}
+
+
+def _is_cpu_build() -> bool:
+    """By its package, since importing it takes seconds."""
+    return importlib.util.find_spec("vllm") is not None and not any(
+        package == "vllm" for package in importlib.metadata.packages_distributions().get("vllm", [])
+    )
 
 
 def set_environment() -> None:

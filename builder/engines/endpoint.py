@@ -50,7 +50,7 @@ class Engine:
 
     def __init__(self, params: Params, policies: Sequence[Policy]) -> None:
         self.settings = params.engine.endpoint
-        _check_names(self.settings, policies)
+        self.names = _names(params, policies)
         check(self.settings)
         self.memory = Memory(Window(self.settings.requests_per_minute), Window(self.settings.tokens_per_minute))
         tokenized = policies if self.settings.api == "completions" else ()
@@ -77,7 +77,7 @@ class Engine:
         if sampling.contrastive is not None:
             raise EngineError("servers have no contrastive search; set judge.contrastive to null")
         prompt, tokens, escaped = self._prompt(request)
-        body: dict[str, Any] = {"model": _served_name(settings, request.policy)} | prompt
+        body: dict[str, Any] = {"model": self.names[request.policy]} | prompt
         body |= {"temperature": sampling.temperature, "top_p": sampling.top_p, "max_tokens": sampling.max_tokens}
         body |= {"seed": request.seed % SEEDS} if settings.seed else {}
         body |= {"stop": list(sampling.stop)} if sampling.stop else {}
@@ -138,21 +138,24 @@ def _next(ready: SimpleQueue[Future[Completion]]) -> Future[Completion]:
             return ready.get(timeout=GLANCE)
 
 
-def _check_names(settings: EndpointEngine, policies: Sequence[Policy]) -> None:
-    """One name serves one policy: two under the same name would get each other's texts."""
+def _names(params: Params, policies: Sequence[Policy]) -> dict[Policy, str]:
+    """Under which name the server serves each; two under the same name would get each other's texts."""
+    names = {policy: _served_name(params, policy) for policy in policies}
     served: dict[str, Policy] = {}
-    for policy in policies:
-        name = _served_name(settings, policy)
+    for policy, name in names.items():
         if served.setdefault(name, policy) != policy:
             raise EngineError(
                 f"engine.endpoint serves {served[name].model} and {policy.model} under one name, {name};"
                 " set engine.endpoint.model to null, so that each is asked for by its own"
             )
+    return names
 
 
-def _served_name(settings: EndpointEngine, policy: Policy) -> str:
+def _served_name(params: Params, policy: Policy) -> str:
+    """``engine.endpoint.model`` is the name of params.yaml's model; a judge's own goes by its own."""
+    settings = params.engine.endpoint
     if policy.adapter is None:
-        return settings.model or policy.model
+        return settings.model if settings.model and policy.model == params.model.name else policy.model
     if settings.adapter is None:
         raise EngineError(
             "the policy has an adapter: set engine.endpoint.adapter to the name under which the server"

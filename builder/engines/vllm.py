@@ -37,7 +37,7 @@ class Engine:
         arguments = _vllm_arguments.arguments(params.engine.vllm, model, revision, adapters)
         self.tokenizer = models.tokenizer(model, revision, arguments["trust_remote_code"])
         self.core: Any = _started(model, arguments)
-        self.context: int = self.core.vllm_config.model_config.max_model_len
+        self.context = _context(self.core.vllm_config.model_config, params)
         self.room: int = IN_FLIGHT * self.core.vllm_config.scheduler_config.max_num_seqs
         self.numbers = itertools.count()
         self.fault: str | None = None
@@ -127,6 +127,17 @@ def _started(model: str, arguments: dict[str, Any]) -> Any:
         return LLMEngine.from_engine_args(EngineArgs(**arguments), UsageContext.LLM_CLASS)
     except Exception as error:
         raise EngineError(f"model {model}: vLLM cannot start: {_line(error)}") from error
+
+
+def _context(config: Any, params: Params) -> int:
+    """Tokens of prompt and text together. Memory must not decide it unseen: what is too long would be kept so."""
+    fitted, own = int(config.max_model_len), getattr(config.hf_text_config, "max_position_embeddings", None)
+    if "max_model_len" not in params.engine.vllm and own and fitted < own:
+        raise EngineError(
+            f"the memory for keys and values holds {fitted:,} tokens of the model's {own:,}: give it more "
+            f"(engine.vllm.kv_cache_memory_bytes), or set engine.vllm.max_model_len, to {fitted} say"
+        )
+    return fitted
 
 
 def _how(request: Request) -> Any:

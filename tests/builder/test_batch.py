@@ -267,7 +267,7 @@ def test_errors_stay_unanswered_and_are_counted_by_kind(export: Any, take_in: An
         "canceled": 1,
         "finish_reason abort": 1,
     }
-    assert result["errors"]["rate_limit_exceeded"]["first"] == "Slow down �[2J"
+    assert result["errors"]["rate_limit_exceeded"]["first"] == "Slow down \\x1b[2J"
     assert count(result, "answers", "judgements", "unanswered") == [7, 7, 9]
     assert export() == r[:9]
 

@@ -69,3 +69,17 @@ def test_debug_shows_the_traceback(wim: Wim) -> None:
 def test_a_file_that_cannot_be_written_is_named(wim: Wim, capsys: pytest.CaptureFixture[str]) -> None:
     assert wim("base", "/proc/nowhere/policy") == 1
     assert "/proc/nowhere" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("judge", "run", "--format", "openai"),
+        ("judge", "run", "--export", "f.jsonl", "--policy", "somewhere"),
+        ("clean", "--unused-for", "-1"),
+        ("clean", "--unused-for", "nan"),
+        ("clean", "--set", "seed=1"),
+    ],
+)
+def test_options_that_do_not_go_together_are_wrong_usage(wim: Wim, arguments: tuple[str, ...]) -> None:
+    assert wim(*arguments) == 2

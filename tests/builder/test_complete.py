@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import polars as pl
 import pytest
 
-from builder import evaluate, generate, params, policy, tables
+from builder import complete, evaluate, generate, params, policy, tables
 from builder.engines import Completion, Request, Sampling, echo
 from builder.policy import Policy
 
@@ -179,3 +179,52 @@ def test_a_missing_table_is_named_with_the_command_that_makes_it(wim: Wim, capsy
     assert "wim prompts nowhere" in capsys.readouterr().err
     assert wim("explain", "nowhere") == 1
     assert "wim pair nowhere" in capsys.readouterr().err
+
+
+def test_completions_can_be_made_from_a_notebook(wim: Wim, run: Path) -> None:
+    wim("complete", run, *ECHO)
+    echoing = params.load(None, ["engine.name=echo"])
+    prompts = tables.read(Path("runs/prompts.parquet"), "prompts")
+    made = complete.complete(prompts, policy.base(echoing.model), echoing)
+    assert made.equals(tables.read(run / "completions.parquet", "completions"))
+    assert complete.complete(prompts[:0], policy.base(echoing.model), echoing).is_empty()
+
+
+def test_one_engine_completes_and_judges_as_two_do(wim: Wim, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for stage in ("complete", "judge"):
+        wim(stage, run, *ECHO)
+    assert wim("complete", "runs/b/0", *ECHO, "--judge") == 0
+    for table in ("completions.parquet", "feedback.parquet"):
+        assert (run / table).read_bytes() == (Path("runs/b/0") / table).read_bytes()
+    assert wim("complete", "runs/b/0", *ECHO, "--judge", "--set", "judge.model=another") == 1
+    assert "wim judge" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("stage", "table", "column"), [("judge", "completions", "text"), ("complete", "prompts", "messages")]
+)
+def test_a_table_without_a_column_is_an_error(
+    wim: Wim, run: Path, stage: str, table: str, column: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wim("complete", run, *ECHO)
+    file = run / "completions.parquet" if table == "completions" else Path("runs/prompts.parquet")
+    pl.read_parquet(file).drop(column).write_parquet(file)
+    assert wim(stage, run, *ECHO) == 1
+    assert f"has no column '{column}'" in capsys.readouterr().err
+
+
+def test_completions_that_change_while_they_are_judged_are_noticed(
+    wim: Wim, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wim("complete", run, *ECHO)
+    generate_as_before = echo.Engine.generate
+
+    def meddling(self: echo.Engine, requests: Iterable[Request]) -> Iterator[tuple[int, Completion]]:
+        yield from generate_as_before(self, requests)
+        frame = tables.read(run / "completions.parquet", "completions")
+        tables.write(run / "completions.parquet", "completions", frame.with_columns(text=pl.lit("other")), {})
+
+    monkeypatch.setattr(echo.Engine, "generate", meddling)
+    assert wim("judge", run, *ECHO) == 1
+    assert "changed while it was worked on" in capsys.readouterr().err
+    assert not (run / "feedback.parquet").exists()

@@ -138,11 +138,18 @@ def test_a_policy_is_asked_for_by_the_name_that_serves_it(tmp_path: Path) -> Non
     with pytest.raises(EngineError, match=r"engine\.endpoint\.adapter.*vllm or transformers"):
         make_engine("http://localhost", [adapted])
     with pytest.raises(EngineError, match=r"engine\.endpoint\.model to null"):
-        make_engine("http://localhost", [BASE, Policy("another")])
+        make_engine("http://localhost", [BASE, Policy("another")], model="another")
     with FaultyServer([answer()]) as server:
         engine = make_engine(server.url, [BASE, adapted], adapter="round1", model=None)
         ask(engine, request(), request(by=adapted))
     assert {seen.body["model"] for seen in server.seen.asked} == {BASE.model, "round1"}
+
+
+def test_a_judges_own_model_is_asked_for_by_its_own_name() -> None:
+    with FaultyServer([answer("fine")]) as server:
+        judging = Policy("gpt-of-the-judge")
+        ask(make_engine(server.url, [judging], model="my-policy"), request(by=judging))
+        assert server.seen.asked[0].body["model"] == "gpt-of-the-judge"
 
 
 def test_max_completion_tokens_is_learnt_from_one_refusal() -> None:

@@ -1,5 +1,6 @@
 """The engine vllm on the demo model, on a CPU: a start takes 10 to 20 s, so most tests share one engine."""
 
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -221,6 +222,8 @@ def test_the_identity_is_what_can_change_a_text() -> None:
     given = {"dtype": "bfloat16", "max_num_seqs": 8, "tensor_parallel_size": 2, "quantization": "fp8"}
     loaded = params.load(None, [f"engine.vllm={json.dumps(given)}"])
     assert vllm.identity(loaded) == {"dtype": "bfloat16", "quantization": "fp8"}
+    built_for_gpus = any(package.metadata["Name"] == "vllm" for package in importlib.metadata.distributions())
+    assert vllm.identity(params.load(None)) == {"dtype": "auto" if built_for_gpus else "float32"}
 
 
 def test_one_engine_serves_one_base_model() -> None:
@@ -295,6 +298,18 @@ for attempt in (answers, engine.generate(requests(1))):
     assert (
         "vLLM stopped (MemoryError: unable to mmap); rows that are done are kept, run the same command again" in said[0]
     )
+
+
+def test_memory_does_not_decide_unseen_which_rows_are_too_long(tmp_path: Path) -> None:
+    body = """
+try:
+    vllm.Engine(params.load(None, ["engine.vllm.kv_cache_memory_bytes=1600000"]), [BASE])
+except EngineError as error:
+    print(error)
+"""
+    out, _ = finished(run(body, tmp_path))
+    assert "engine.vllm.kv_cache_memory_bytes" in out
+    assert "engine.vllm.max_model_len" in out
 
 
 def test_base_rows_that_come_out_as_an_adapters_are_found_at_the_start(adapters: list[Policy], tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ def test_every_file_that_ships_loads_for_each_arm_and_round(file: Path) -> None:
     ("document", "said"),
     [
         ({"sed": 1}, "sed is unknown; the nearest known one is seed"),
+        ({"engine": {"vllm": {"seed": float("nan")}}}, "engine.vllm must be a mapping of plain values"),
         ({"roundz": []}, "nearest known one is rounds"),
         ({"judge": {"temprature": 1}}, "judge.temprature is unknown; the nearest known one is temperature"),
         ({"train": {"lora": {"rank": 1}}}, "train.lora.rank is unknown"),

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builder import rows
+from builder import clean, rows
 from builder.errors import TableError
 from builder.ids import digest
 
@@ -116,6 +116,26 @@ def test_rows_that_nobody_made_are_null() -> None:
     assert texts == [[None, "bb"], [None, None], [None, None], ["gg", None]]
     nothing = rows.compute("none", {}, keyed("ab"), lambda missing: iter([*missing][:0]), "test", 2)
     assert [block["text"].to_pylist() for block in nothing.blocks(columns=["text"])] == [[None, None]]
+
+
+def test_rows_finished_in_any_order_are_read_in_the_order_asked_for() -> None:
+    def backwards(missing: Iterator[str]) -> Iterator[rows.Batch]:
+        for place, item in reversed(list(enumerate(missing))):
+            yield [place], doubled([item])
+
+    done = rows.compute("test", {}, keyed("abcdefgh"), backwards, "test", 8)
+    assert "".join(text[0] for block in done.blocks(3, ["text"]) for text in block["text"].to_pylist()) == "abcdefgh"
+
+
+def test_rows_that_are_still_read_are_not_cleaned_away() -> None:
+    def all_at_once(missing: Iterator[str]) -> Iterator[rows.Batch]:
+        yield [0, 1], doubled(list(missing))
+
+    done = rows.compute("complete", {}, keyed("ab"), all_at_once, "test", 2)
+    assert [kept.kind for kept in clean.run((), True, None, False).busy] == ["complete"]
+    assert done.table()["text"].to_pylist() == ["aa", "bb"]
+    del done
+    assert [kept.kind for kept in clean.run((), True, None, False).removed] == ["complete"]
 
 
 def test_an_error_in_the_work_keeps_the_parts_that_were_done() -> None:
