@@ -92,6 +92,9 @@ class Service:
     def generate(self, requests: Iterator[Request]) -> Iterator[tuple[int, Completion]]:
         return self.take(requests)
 
+    def about(self) -> dict[str, Any]:
+        return {"name": "batch", "settings": {"extra_body": dict(self.extra_body)}, "versions": {}}
+
     def settings(self, by: Policy) -> dict[str, Any]:
         return {"engine": "batch", "settings": {"extra_body": dict(self.extra_body)}, "policy": by.about()}
 

@@ -1,5 +1,6 @@
 """complete: prompts + policy -> completions.parquet."""
 
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +31,8 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None, source:
 
     ``source``: where texts come from, if not from an engine that is loaded for the purpose.
     """
+    if params.complete.temperature == 0 and params.complete.n > 1:
+        print(f"complete.temperature is 0: the {params.complete.n} completions of a prompt are equal", file=sys.stderr)
     file = tables.find(folder, "prompts")
     before = tables.fingerprints({"prompts": file})
     prompts = partial(tables.read_blocks, file, "prompts", ["prompt_id", "messages"], "prompt_id", rows.BLOCK)
@@ -37,14 +40,20 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None, source:
         tables.check_prompted(block, "completed")
     plan = planned(tables.read(file, "prompts", ["prompt_id"])["prompt_id"], params.complete.n)
     by = policy.read(policy_folder, params.model)
-    done = generated(prompts(), len(plan), by, params, source or generate.Lazy(params, [by]))
+    source = source or generate.Lazy(params, [by])
+    done = generated(prompts(), len(plan), by, params, source)
     usage = generate.usage([done], params)
     settings = {"complete": vars(params.complete), "engine": params.engine.name, "seed": params.seed}
-    about = tables.metadata("complete", settings, {"prompts": file}, policy=by.about(), usage=usage)
+    about = tables.metadata(
+        "complete", settings, {"prompts": file}, policy=by.about(), usage=usage, engine=source.about()
+    )
     counts = _Counts()
     tables.check_unchanged({"prompts": file}, before)
     tables.write_blocks(tables.path(folder, "completions"), "completions", counts.seen(frames(plan, done, by)), about)
-    return Made(len(plan) // params.complete.n, len(plan), counts.cut, counts.empty, generate.reasons(done), usage)
+    told = generate.reasons(done)
+    for reason, count in told.items():
+        print(f"{count:,} of {len(plan):,} completions could not be made: {reason}", file=sys.stderr)
+    return Made(len(plan) // params.complete.n, len(plan), counts.cut, counts.empty, told, usage)
 
 
 def complete(prompts: pl.DataFrame, by: Policy, params: Params) -> pl.DataFrame:

@@ -28,11 +28,12 @@ class Made:
 
 def run(folder: Path, params: Params) -> Made:
     """Embed what the ratings wanted need: the run's method, ``rate.also``, and wim, which stats always report."""
-    completions = tables.read(tables.find(folder, "completions"), "completions", judgements.COMPLETIONS)
-    feedback = tables.read(tables.find(folder, "feedback"), "feedback", judgements.FEEDBACK)
+    inputs = {name: tables.find(folder, name) for name in ("completions", "feedback")}
+    tables.check_made_from(inputs["feedback"], inputs, "judge")
+    completions = tables.read(inputs["completions"], "completions", judgements.COMPLETIONS)
+    feedback = tables.read(inputs["feedback"], "feedback", judgements.FEEDBACK)
     texts = wanted(judgements.collect(completions, feedback), params)
     table = embed(texts, params.embed)
-    inputs = {name: tables.find(folder, name) for name in ("completions", "feedback")}
     settings = vars(params.embed) | {"model": models.label(params.embed.model)}
     about = tables.metadata("embed", settings, inputs, model=identity(params.embed))
     with tables.writer(tables.path(folder, "embeddings"), table.schema, about) as out:
@@ -95,10 +96,11 @@ class _Encoder:
         self.settings = settings
         self.model: Any = None
 
-    def batches(self, texts: Iterator[str]) -> Iterator[rows.Batch]:
+    def batches(self, texts: Iterator[str], done: rows.Done) -> Iterator[rows.Batch]:
         place = 0
         while part := list(itertools.islice(texts, PART)):
             yield range(place, place + len(part)), self(part)
+            done(len(part), 0)
             place += len(part)
 
     def __call__(self, texts: Sequence[str]) -> pa.Table:

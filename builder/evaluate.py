@@ -4,6 +4,7 @@ The value of a completion is its coverage: the share of the reference's lines th
 and white space aside. A reference of one line gives 0 or 1.
 """
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None) -> dict
         raise TableError(f"{tables.find(folder, 'heldout')}: every prompt needs a reference to be scored by")
     own = folder / "policy"
     by = policy.read(policy_folder or (own if own.is_dir() else None), params.model)
+    if policy_folder is None and not own.is_dir():
+        print(f"{own} does not exist: the base model is compared with itself", file=sys.stderr)
     base = policy.base(params.model)
     engine = generate.Lazy(params, [by, base])
     frame, reference = (evaluate(heldout, each, params, engine) for each in (by, base))

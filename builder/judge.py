@@ -1,6 +1,7 @@
 """judge: completions -> feedback.parquet. Every attempt is kept; the judge's words stay beside the reading."""
 
 import dataclasses
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -39,17 +40,20 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None, source:
     params, by = who(params, policy_folder)
     before = tables.fingerprints(_files(folder))
     asked = to_ask(folder, params)
-    attempts = ask(asked, by, params, source or generate.Lazy(params, [by]))
+    source = source or generate.Lazy(params, [by])
+    attempts = ask(asked, by, params, source)
     usage = generate.usage([attempt.answers for attempt in attempts], params)
     settings = {
         "judge": as_dict(params.judge) | {"model": models.label(by.model)},
         "engine": params.engine.name,
         "seed": params.seed,
     }
-    about = tables.metadata("judge", settings, _files(folder), policy=by.about(), usage=usage)
+    about = tables.metadata("judge", settings, _files(folder), policy=by.about(), usage=usage, engine=source.about())
     file = tables.path(folder, "feedback")
     tables.check_unchanged(_files(folder), before)
     tables.write_blocks(file, "feedback", frames(asked, attempts, params.judge.name), about)
+    if params.judge.structured:
+        _tell_broken_off(file, asked.judge, params)
     attempted = tables.read(file, "feedback", judgements.READ)
     used = judgements.used(attempted)
     counts = dict(used.group_by("wim_status").len().iter_rows())
@@ -57,6 +61,16 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None, source:
         counts.get(str(status), 0) for status in (WimStatus.MISSING, WimStatus.NOTHING, WimStatus.UNREADABLE)
     )
     return Made(len(used), len(attempted), missing, nothing, unreadable, usage)
+
+
+def _tell_broken_off(feedback: Path, judge: Judge, params: Params) -> None:
+    texts = full = 0
+    for block in tables.read_blocks(feedback, "feedback", ["completion_id", "wim"], "completion_id", rows.BLOCK):
+        said = [text for text in block["wim"] if text]
+        texts, full = texts + len(said), full + sum(judge.fills(text, params.judge.max_tokens) for text in said)
+    if full:
+        told = f"{full:,} of {texts:,} texts are as long as judge.max_tokens ({params.judge.max_tokens}) lets them be"
+        print(f"{told} and may end in mid-sentence: raise it", file=sys.stderr)
 
 
 def to_ask(folder: Path, params: Params) -> "Asked":

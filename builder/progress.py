@@ -7,6 +7,8 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
+EVERY = 0.2
+"""Seconds between two looks of the line."""
 CLEAR = "\x1b[K"
 """Clears the rest of a line."""
 
@@ -17,7 +19,7 @@ class Progress:
     def __init__(self, label: str, total: int) -> None:
         self.label, self.total = label, total
         self.kept = self.worked_out = self.tokens = 0
-        self.started = time.monotonic()
+        self.started = self.shown = time.monotonic()
 
     def __enter__(self) -> Self:
         self._show()
@@ -36,7 +38,9 @@ class Progress:
         """Rows that were worked out, and the tokens that were generated for them."""
         self.worked_out += rows
         self.tokens += tokens
-        self._show()
+        if time.monotonic() - self.shown > EVERY:
+            self.shown = time.monotonic()
+            self._show()
 
     def _show(self, end: str = "") -> None:
         if sys.stderr.isatty():

@@ -26,11 +26,12 @@ class Made:
 
 def run(folder: Path, params: Params) -> Made:
     """Write ratings.parquet, block by block."""
-    completions = tables.read(tables.find(folder, "completions"), "completions", judgements.COMPLETIONS)
-    feedback = tables.read(tables.find(folder, "feedback"), "feedback", judgements.FEEDBACK)
+    inputs = {name: tables.find(folder, name) for name in ("completions", "feedback", "embeddings")}
+    tables.check_made_from(inputs["feedback"], inputs, "judge")
+    completions = tables.read(inputs["completions"], "completions", judgements.COMPLETIONS)
+    feedback = tables.read(inputs["feedback"], "feedback", judgements.FEEDBACK)
     frame = judgements.collect(completions, feedback)
     del completions, feedback
-    inputs = {name: tables.find(folder, name) for name in ("completions", "feedback", "embeddings")}
     settings = {"rating": vars(params.rating), "rate": vars(params.rate), "seed": params.seed}
     about = tables.metadata("rate", settings, inputs)
     starts = range(0, max(len(frame), 1), BLOCK)
@@ -38,7 +39,7 @@ def run(folder: Path, params: Params) -> Made:
         blocks = [rate(frame.slice(start, BLOCK), Block(stored), params) for start in starts]
     rated = pl.concat(blocks)
     tables.write(tables.path(folder, "ratings"), "ratings", rated, about)
-    return Made(len(rated), int(rated["ratable"].sum()))
+    return Made(int((rated["judge"] != "").sum()), int(rated["ratable"].sum()))
 
 
 def rate(frame: pl.DataFrame, vectors: Vectors, params: Params) -> pl.DataFrame:

@@ -39,7 +39,9 @@ Keys = NDArray[np.uint64]
 """[rows, 2]: the two halves of each key."""
 Batch = tuple[Sequence[int], pa.Table]
 """Finished rows: their places among the items that were handed out, and one table row for each."""
-Work = Callable[[Iterator[Item]], Iterator[Batch]]
+Done = Callable[[int, int], None]
+"""Told how many rows were finished, and of how many tokens, for the progress line."""
+Work = Callable[[Iterator[Item], Done], Iterator[Batch]]
 
 
 def compute(
@@ -52,9 +54,10 @@ def compute(
 ) -> "Rows":
     """The rows of ``items``, pairs of a key of 16 bytes and what the row is made from, in their order.
 
-    ``work`` gets those that are not kept yet, as a stream, and yields batches of finished rows; each
-    batch becomes one part. ``total`` is the number of items, for the progress line. A second process
-    with the same settings waits until the first has ended. Raises TableError if rows cannot be kept.
+    ``work`` gets those that are not kept yet, as a stream, and yields batches of finished rows, of which it
+    has told how many they are; each batch becomes one part. ``total`` is the number of items, for the
+    progress line. A second process with the same settings waits until the first has ended. Raises
+    TableError if rows cannot be kept.
     """
     items = iter(items)
     first = next(items, None)
@@ -65,10 +68,9 @@ def compute(
         tables.write_json(folder / SETTINGS, settings)  # its time is that of the last use
         parts = _load(folder)
         stream = _Missing(itertools.chain([first], items), _Index(parts), progress)
-        for places, rows in work(iter(stream)):
+        for places, rows in work(iter(stream), progress.done):
             with undisturbed():
                 parts.append(_keep(folder, stream.keys_of(places), rows))
-            progress.done(len(places), _tokens(rows))
         return Rows(parts, _as_keys(bytes(stream.keys)), _reading(folder))
 
 
@@ -281,7 +283,3 @@ def _keep(folder: Path, keys: bytes, rows: pa.Table) -> Part:
     with tables.writer(file, rows.schema, {"stage": "rows"}) as out:
         out.write_table(rows)
     return Part(file, _as_keys(keys))
-
-
-def _tokens(rows: pa.Table) -> int:
-    return int(np.sum(rows["tokens"])) if "tokens" in rows.column_names else 0

@@ -123,7 +123,7 @@ def test_a_second_run_elsewhere_gives_the_same_bytes(done: Path, tmp_path: Path)
 def test_the_whole_pipeline_runs_on_vllm(tmp_path: Path) -> None:
     """The real vLLM on the CPU: base model and adapter from one engine, with nothing set but the engine's name."""
     pytest.importorskip("vllm", reason="the real vLLM: make setup-vllm")
-    folder = small(tmp_path, engine={"name": "vllm"}, arms=["wim"], judge={"structured": True, "max_tokens": 96})
+    folder = small(tmp_path, engine={"name": "vllm"}, arms=["wim"], judge={"structured": True, "max_tokens": 256})
     assert {"complete@wim-round1", "evaluate@wim-round1", "publish@wim-round1"} <= stages_run(dvc(folder, "repro"))
     for round_index in (0, 1):
         run = folder / f"runs/wim/{round_index}"

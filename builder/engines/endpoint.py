@@ -159,7 +159,7 @@ def _served_name(params: Params, policy: Policy) -> str:
     if settings.adapter is None:
         raise EngineError(
             "the policy has an adapter: set engine.endpoint.adapter to the name under which the server"
-            " serves it (vllm serve ... --lora-modules NAME=FOLDER), or take the engine vllm or transformers"
+            " serves it (of vLLM: --lora-modules NAME=FOLDER), or take the engine vllm or transformers"
         )
     return settings.adapter
 

@@ -15,6 +15,7 @@ from builder.errors import EngineError
 from builder.params import Params
 from builder.policy import Policy
 from builder.statuses import Reason
+from builder.tables import first_line
 
 if TYPE_CHECKING:
     import torch
@@ -54,7 +55,7 @@ class Engine:
         for place, request in window:
             ids = chat.encode(self.tokenizer, request.messages)
             if len(ids) + request.sampling.max_tokens > self._context():
-                yield place, Completion("", "length", 0, Reason.TOO_LONG, prompt_tokens=len(ids))
+                yield place, Completion("", "length", 0, Reason.TOO_LONG)
                 continue
             groups.setdefault((request.policy, request.sampling), []).append((place, request, ids))
         for (policy, sampling), rows in groups.items():
@@ -76,10 +77,19 @@ class Engine:
             return
         if policy not in self.adapters:
             name = f"adapter{len(self.adapters)}"
-            self.model.load_adapter(str(policy.adapter), adapter_name=name)
+            self._load_adapter(str(policy.adapter), name)
             self.adapters[policy] = name
         self.model.enable_adapters()
         self.model.set_adapter(self.adapters[policy])
+
+    def _load_adapter(self, folder: str, name: str) -> None:
+        from transformers.utils import logging
+
+        logging.set_verbosity_error()  # it tells a misfit on twenty lines before it raises
+        try:
+            self.model.load_adapter(folder, adapter_name=name)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise EngineError(f"adapter {folder}: does not fit the model: {first_line(error)}") from error
 
     def _generate(self, prompts: list[list[int]], seeds: list[int], sampling: Sampling) -> list[Completion]:
         import torch

@@ -65,7 +65,7 @@ class Engine:
                 for place, request in itertools.islice(waiting, self.room - len(under_way)):
                     ids = chat.encode(self.tokenizer, request.messages)
                     if len(ids) + request.sampling.max_tokens > self.context:
-                        yield place, Completion("", "length", 0, Reason.TOO_LONG, prompt_tokens=len(ids))
+                        yield place, Completion("", "length", 0, Reason.TOO_LONG)
                     else:
                         under_way[self._add(ids, request)] = place, request
                 if not under_way:

@@ -40,6 +40,10 @@ class Judge(Protocol):
     def pattern(self, max_tokens: int) -> str:
         """A regular expression of answers that ``read`` can read and that ``max_tokens`` cannot cut.
 
-        Raises ParamsError if ``max_tokens`` is too small for any.
+        Raises ParamsError if ``max_tokens`` is too small for a sentence.
         """
+        ...
+
+    def fills(self, text: str, max_tokens: int) -> bool:
+        """Whether a text under the pattern is as long as it may be, and so perhaps broken off in mid-sentence."""
         ...

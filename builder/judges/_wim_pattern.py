@@ -24,6 +24,9 @@ _EDGE = " .!\"'*_<>{}()"
 _OUT = "\\x00-\x1f\x7f-\xa0\\[\\]\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000" + "ſßẞ"
 """Never where a placeholder may end: brackets, control characters, blanks, and letters that fold to s and ss."""
 
+_LEAST = 100
+"""Characters that a text may have at least: a sentence on what is missing."""
+
 _BLANKS = 2
 """How many characters of ``_EDGE`` may stand between a placeholder's words and what makes more of them."""
 
@@ -34,15 +37,30 @@ def pattern(low: float, high: float, max_tokens: int, placeholders: Collection[s
     The text has room for so many ASCII characters, half as many up to U+07FF, or a quarter as many of any kind.
     """
     numbers = _numbers(low, high)
-    frame = len("Rating: [[]]\nWIM: [[[]]]") + max(map(len, numbers)) + 1  # and the token that ends the turn
-    beginning = max(map(len, placeholders)) + _BLANKS + 4
-    room = max_tokens - frame - beginning
-    if room < 0:
-        raise ParamsError(f"judge.max_tokens must be at least {frame + beginning} if structured, not {max_tokens}")
+    room = _room(numbers, max_tokens, placeholders)
     more = "|".join(f"[{characters}]{{0,{room // size}}}" for size, characters in _CLASSES)
     begun, short = map("|".join, _beginnings(placeholders))
     number = "|".join(map(re.escape, numbers))
     return rf"Rating: \[\[(?:{number})\]\]\nWIM: \[\[\[(?:(?:{begun})(?:{more})|{short})?\]\]\]"
+
+
+def fills(text: str, low: float, high: float, max_tokens: int, placeholders: Collection[str]) -> bool:
+    """Whether a text is about as long as the pattern lets it be: it may have been broken off in mid-sentence."""
+    room = _room(_numbers(low, high), max_tokens, placeholders)
+    (most,) = [room // size for size, characters in _CLASSES if re.fullmatch(f"[{characters}]*", text)][:1] or [0]
+    return len(text) > most
+
+
+def _room(numbers: Collection[str], max_tokens: int, placeholders: Collection[str]) -> int:
+    """Bytes for the text, after a beginning that cannot become a placeholder."""
+    frame = len("Rating: [[]]\nWIM: [[[]]]") + max(map(len, numbers)) + 1  # and the token that ends the turn
+    frame += max(map(len, placeholders)) + _BLANKS + 4
+    if max_tokens < frame + _LEAST:
+        raise ParamsError(
+            f"judge.max_tokens must be at least {frame + _LEAST} if structured, not {max_tokens}: at one token for "
+            f"each byte there has to be room for a sentence"
+        )
+    return max_tokens - frame
 
 
 def _numbers(low: float, high: float) -> list[str]:

@@ -85,6 +85,9 @@ class Judge:
     def pattern(self, max_tokens: int) -> str:
         return _wim_pattern.pattern(self.low, self.high, max_tokens, PLACEHOLDERS)
 
+    def fills(self, text: str, max_tokens: int) -> bool:
+        return _wim_pattern.fills(text, self.low, self.high, max_tokens, PLACEHOLDERS)
+
     def _one_rating(self, rest: str, finish_reason: str | None) -> tuple[float | None, Reason | None]:
         found = list(_RATING.finditer(rest)) or list(_BARE_RATING.finditer(rest))
         if not found:

@@ -228,3 +228,14 @@ def test_completions_that_change_while_they_are_judged_are_noticed(
     assert wim("judge", run, *ECHO) == 1
     assert "changed while it was worked on" in capsys.readouterr().err
     assert not (run / "feedback.parquet").exists()
+
+
+def test_judgements_of_other_completions_are_not_rated(wim: Wim, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for stage in ("complete", "judge", "embed", "rate", "pair"):
+        assert wim(stage, run, *ECHO) == 0
+    assert wim("complete", run, *ECHO, "--set", "seed=2") == 0
+    for stage in ("embed", "rate", "pair"):
+        assert wim(stage, run, *ECHO) == 1
+        assert "made from another completions.parquet; run `wim judge" in capsys.readouterr().err
+    assert wim("complete", run, *ECHO) == 0
+    assert wim("pair", run, *ECHO) == 0

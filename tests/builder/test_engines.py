@@ -133,8 +133,7 @@ def test_contrastive_search_is_the_same_in_a_padded_batch(engine: Any) -> None:
 
 def test_a_prompt_beyond_the_context_is_a_reason_and_no_crash(engine: Any) -> None:
     long, short = generate(engine, [request("word " * 5000), request("word")])
-    assert long == Completion("", "length", 0, Reason.TOO_LONG, prompt_tokens=long.prompt_tokens)
-    assert long.prompt_tokens > 5000
+    assert long == Completion("", "length", 0, Reason.TOO_LONG)
     assert short.reason is None
 
 

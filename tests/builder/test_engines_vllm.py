@@ -139,7 +139,7 @@ def test_top_p_keeps_to_the_nucleus(engine: Any) -> None:
 
 
 @pytest.mark.parametrize("scale", [(1.0, 10.0), (0.0, 1.0)])
-@pytest.mark.parametrize("max_tokens", [60, 256])
+@pytest.mark.parametrize("max_tokens", [160, 256])
 def test_an_answer_held_to_the_judges_pattern_can_be_read(
     engine: Any, scale: tuple[float, float], max_tokens: int
 ) -> None:

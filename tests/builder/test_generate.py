@@ -122,9 +122,24 @@ def test_a_part_is_so_many_rows_or_characters_or_as_long_as_it_takes(monkeypatch
     run(Source(), 2 * generate.PART + 3)
     assert sizes() == [3, generate.PART, generate.PART]
     monkeypatch.setattr(generate, "PART_CHARACTERS", 3 * len("text 0"))
-    assert [len(places) for places, _ in generate.batches(Source().generate(map(request, range(7))))] == [3, 3, 1]
+    seen: list[int] = []
+
+    def count(rows: int, tokens: int) -> None:
+        del tokens
+        seen.append(rows)
+
+    assert [len(places) for places, _ in generate.batches(Source().generate(map(request, range(7))), count)] == [
+        3,
+        3,
+        1,
+    ]
     monkeypatch.setattr(generate, "PART_SECONDS", 0.0)
-    assert [len(places) for places, _ in generate.batches(Source().generate(map(request, range(3))))] == [1, 1, 1]
+    assert [len(places) for places, _ in generate.batches(Source().generate(map(request, range(3))), count)] == [
+        1,
+        1,
+        1,
+    ]
+    assert seen == [1] * 10
 
 
 def test_an_engine_that_leaves_a_request_unanswered_is_at_fault() -> None:

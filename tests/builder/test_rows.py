@@ -28,7 +28,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def compute(keys: Sequence[str], done: list[str] | None = None, part: int = 2, kind: str = "test") -> pa.Table:
     """Rows that hold their item twice over; ``done`` collects the items that were worked out."""
 
-    def work(missing: Iterator[str]) -> Iterator[rows.Batch]:
+    def work(missing: Iterator[str], _: rows.Done) -> Iterator[rows.Batch]:
         place = 0
         while chunk := list(itertools.islice(missing, part)):
             if done is not None:
@@ -73,7 +73,7 @@ def test_without_keys_nothing_is_done_and_nothing_is_there() -> None:
 def test_other_settings_are_other_rows() -> None:
     done: list[str] = []
     compute(["a"], done)
-    rows.compute("test", {"model": "n"}, keyed(["a"]), lambda missing: [([0], doubled(list(missing)))], "test", 1)
+    rows.compute("test", {"model": "n"}, keyed(["a"]), lambda missing, _: [([0], doubled(list(missing)))], "test", 1)
     assert compute(["a"], done)["text"].to_pylist() == ["aa"]
     assert done == ["a"]
     assert len(parts()) == 2
@@ -105,7 +105,7 @@ def test_a_damaged_part_is_named_and_only_its_rows_are_done_again(
 
 
 def test_rows_that_nobody_made_are_null() -> None:
-    def some(missing: Iterator[str]) -> Iterator[rows.Batch]:
+    def some(missing: Iterator[str], _: rows.Done) -> Iterator[rows.Batch]:
         for place, item in enumerate(missing):
             if item in "bg":
                 yield [place], doubled([item])
@@ -114,12 +114,12 @@ def test_rows_that_nobody_made_are_null() -> None:
     assert (len(done), done.missing()) == (8, 6)
     texts = [block["text"].to_pylist() for block in done.blocks(2, ["text"])]
     assert texts == [[None, "bb"], [None, None], [None, None], ["gg", None]]
-    nothing = rows.compute("none", {}, keyed("ab"), lambda missing: iter([*missing][:0]), "test", 2)
+    nothing = rows.compute("none", {}, keyed("ab"), lambda missing, _: iter([*missing][:0]), "test", 2)
     assert [block["text"].to_pylist() for block in nothing.blocks(columns=["text"])] == [[None, None]]
 
 
 def test_rows_finished_in_any_order_are_read_in_the_order_asked_for() -> None:
-    def backwards(missing: Iterator[str]) -> Iterator[rows.Batch]:
+    def backwards(missing: Iterator[str], _: rows.Done) -> Iterator[rows.Batch]:
         for place, item in reversed(list(enumerate(missing))):
             yield [place], doubled([item])
 
@@ -128,7 +128,7 @@ def test_rows_finished_in_any_order_are_read_in_the_order_asked_for() -> None:
 
 
 def test_rows_that_are_still_read_are_not_cleaned_away() -> None:
-    def all_at_once(missing: Iterator[str]) -> Iterator[rows.Batch]:
+    def all_at_once(missing: Iterator[str], _: rows.Done) -> Iterator[rows.Batch]:
         yield [0, 1], doubled(list(missing))
 
     done = rows.compute("complete", {}, keyed("ab"), all_at_once, "test", 2)
@@ -139,7 +139,7 @@ def test_rows_that_are_still_read_are_not_cleaned_away() -> None:
 
 
 def test_an_error_in_the_work_keeps_the_parts_that_were_done() -> None:
-    def work(missing: Iterator[str]) -> Iterator[rows.Batch]:
+    def work(missing: Iterator[str], _: rows.Done) -> Iterator[rows.Batch]:
         yield [0, 1], doubled([next(missing), next(missing)])
         yield [3, 2], doubled([next(missing), next(missing)][::-1])  # in the order in which they are finished
         raise ZeroDivisionError
@@ -167,7 +167,7 @@ from builder.ids import digest
 
 keys = [f"key {i}" for i in range(40)]
 
-def work(missing):
+def work(missing, done):
     place = 0
     while chunk := list(itertools.islice(missing, 4)):
         with open("log", "a") as log:
