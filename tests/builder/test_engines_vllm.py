@@ -108,8 +108,7 @@ def test_a_prompt_beyond_the_context_is_a_reason_and_no_crash(engine: Any) -> No
     long, over, within = generate(
         engine, [request("word " * 5000), request("word", max_tokens=edge + 1), request("word", max_tokens=edge)]
     )
-    assert (long.text, long.finish_reason, long.tokens, long.reason) == ("", "length", 0, Reason.TOO_LONG)
-    assert long.prompt_tokens > 5000
+    assert long == Completion("", "length", 0, Reason.TOO_LONG)
     assert over.reason == Reason.TOO_LONG
     assert within.reason is None
 
