@@ -12,10 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from builder import engines, plugins, rows
+from builder.blocks import as_dict
 from builder.engines import Completion, Request, Sampling
 from builder.errors import EngineError
 from builder.ids import canonical_json, digest
-from builder.params import Params, as_dict
+from builder.params import Params
 from builder.policy import Policy
 
 VERSION = 1

@@ -12,10 +12,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from builder import generate, ids, judgements, models, plugins, policy, rows, tables
+from builder.blocks import as_dict
 from builder.engines import Request, Sampling
 from builder.errors import TableError
 from builder.judges import Judge, Reading
-from builder.params import Model, Params, as_dict
+from builder.params import Model, Params
 from builder.policy import Policy
 from builder.statuses import RatingStatus, Reason, WimStatus
 

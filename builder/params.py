@@ -1,22 +1,13 @@
 """Typed parameters: one class per stage, read from params.yaml and checked by type and range."""
 
-import dataclasses
-import difflib
-import json
-import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from builder.blocks import build, check_keys, require
 from builder.errors import ParamsError, UsageError
-
-
-def _require(fine: bool, key: str, wanted: str, value: object) -> None:
-    if not fine:
-        raise ParamsError(f"{key} must be {wanted}, not {value!r}")
-
 
 DEMO = "data/demo/"
 
@@ -38,7 +29,7 @@ class TransformersEngine:
     trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
-        _require(self.batch_size >= 1, "engine.transformers.batch_size", "at least 1", self.batch_size)
+        require(self.batch_size >= 1, "engine.transformers.batch_size", "at least 1", self.batch_size)
 
 
 @dataclass(frozen=True)
@@ -49,8 +40,8 @@ class Price:
     output: float = 0.0
 
     def __post_init__(self) -> None:
-        _require(self.input >= 0, "engine.endpoint.price.input", "0 or more", self.input)
-        _require(self.output >= 0, "engine.endpoint.price.output", "0 or more", self.output)
+        require(self.input >= 0, "engine.endpoint.price.input", "0 or more", self.input)
+        require(self.output >= 0, "engine.endpoint.price.output", "0 or more", self.output)
 
     def of(self, read: int, generated: int) -> float:
         """The cost of so many tokens."""
@@ -85,18 +76,18 @@ class EndpointEngine:
     def __post_init__(self) -> None:
         where = "engine.endpoint."
         url = self.base_url.startswith(("http://", "https://"))
-        _require(url, where + "base_url", "a URL that begins with http:// or https://", self.base_url)
-        _require(1 <= self.concurrency <= 1000, where + "concurrency", "between 1 and 1000", self.concurrency)
+        require(url, where + "base_url", "a URL that begins with http:// or https://", self.base_url)
+        require(1 <= self.concurrency <= 1000, where + "concurrency", "between 1 and 1000", self.concurrency)
         for name in ("requests_per_minute", "tokens_per_minute"):
             limit = getattr(self, name)
-            _require(limit is None or limit >= 1, where + name, "null or at least 1", limit)
-        _require(0 <= self.retries <= 100, where + "retries", "between 0 and 100", self.retries)
-        _require(self.timeout > 0, where + "timeout", "above 0 seconds", self.timeout)
+            require(limit is None or limit >= 1, where + name, "null or at least 1", limit)
+        require(0 <= self.retries <= 100, where + "retries", "between 0 and 100", self.retries)
+        require(self.timeout > 0, where + "timeout", "above 0 seconds", self.timeout)
         # Whoever puts the key itself here should not read it in an error or a log.
         variable = self.key.isidentifier() and self.key.isupper()
-        _require(variable, where + "key", "the NAME of an environment variable, in capitals", "what stands there")
+        require(variable, where + "key", "the NAME of an environment variable, in capitals", "what stands there")
         for name in ("model", "messages", "prompt", "n", "stream", "structured_outputs"):
-            _require(name not in self.extra_body, where + "extra_body", f"without {name}", self.extra_body)
+            require(name not in self.extra_body, where + "extra_body", f"without {name}", self.extra_body)
 
 
 @dataclass(frozen=True)
@@ -122,15 +113,15 @@ class Prompts:
     limit: int | None = None
 
     def __post_init__(self) -> None:
-        _require(self.limit is None or self.limit >= 1, "prompts.limit", "null or at least 1", self.limit)
+        require(self.limit is None or self.limit >= 1, "prompts.limit", "null or at least 1", self.limit)
         if self.heldout is None and self.source == DEMO + "prompts.jsonl":
             object.__setattr__(self, "heldout", DEMO + "heldout.jsonl")
 
 
 def _check_sampling(block: str, max_tokens: int, **temperatures: float) -> None:
-    _require(max_tokens >= 1, f"{block}.max_tokens", "at least 1", max_tokens)
+    require(max_tokens >= 1, f"{block}.max_tokens", "at least 1", max_tokens)
     for name, value in temperatures.items():
-        _require(0 <= value < 100, f"{block}.{name}", "at least 0 and below 100", value)
+        require(0 <= value < 100, f"{block}.{name}", "at least 0 and below 100", value)
 
 
 @dataclass(frozen=True)
@@ -144,8 +135,8 @@ class Complete:
     stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _require(1 <= self.n <= 32767, "complete.n", "between 1 and 32767", self.n)
-        _require(0 < self.top_p <= 1, "complete.top_p", "above 0 and at most 1", self.top_p)
+        require(1 <= self.n <= 32767, "complete.n", "between 1 and 32767", self.n)
+        require(0 < self.top_p <= 1, "complete.top_p", "above 0 and at most 1", self.top_p)
         _check_sampling("complete", self.max_tokens, temperature=self.temperature)
 
 
@@ -157,8 +148,8 @@ class Contrastive:
     k: int = 4
 
     def __post_init__(self) -> None:
-        _require(0 <= self.alpha <= 1, "judge.contrastive.alpha", "between 0 and 1", self.alpha)
-        _require(self.k >= 1, "judge.contrastive.k", "at least 1", self.k)
+        require(0 <= self.alpha <= 1, "judge.contrastive.alpha", "between 0 and 1", self.alpha)
+        require(self.k >= 1, "judge.contrastive.k", "at least 1", self.k)
 
 
 @dataclass(frozen=True)
@@ -176,7 +167,7 @@ class Judge:
     structured: bool = False
 
     def __post_init__(self) -> None:
-        _require(1 <= self.attempts <= 100, "judge.attempts", "between 1 and 100", self.attempts)
+        require(1 <= self.attempts <= 100, "judge.attempts", "between 1 and 100", self.attempts)
         _check_sampling(
             "judge", self.max_tokens, temperature=self.temperature, retry_temperature=self.retry_temperature
         )
@@ -193,7 +184,7 @@ class Embed:
     prompt: str | None = None
 
     def __post_init__(self) -> None:
-        _require(self.batch_size >= 1, "embed.batch_size", "at least 1", self.batch_size)
+        require(self.batch_size >= 1, "embed.batch_size", "at least 1", self.batch_size)
 
 
 @dataclass(frozen=True)
@@ -205,9 +196,9 @@ class Rating:
 
     def __post_init__(self) -> None:
         low, high = self.scale
-        _require(low < high, "rating.scale", "[low, high] with low < high", list(self.scale))
+        require(low < high, "rating.scale", "[low, high] with low < high", list(self.scale))
         if not self.rescale:
-            _require(
+            require(
                 low + high > 0, "rating.scale", "centred above 0 (R divides by the middle); or set rescale", [low, high]
             )
 
@@ -221,7 +212,7 @@ class Rate:
     also: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _require(0 <= self.zeta <= 1, "rate.zeta", "between 0 and 1", self.zeta)
+        require(0 <= self.zeta <= 1, "rate.zeta", "between 0 and 1", self.zeta)
 
 
 @dataclass(frozen=True)
@@ -234,7 +225,7 @@ class Pair:
     judge: str = "mean"
 
     def __post_init__(self) -> None:
-        _require(self.min_gap >= 0, "pair.min_gap", "0 or more", self.min_gap)
+        require(self.min_gap >= 0, "pair.min_gap", "0 or more", self.min_gap)
 
 
 @dataclass(frozen=True)
@@ -244,7 +235,7 @@ class Evaluate:
     max_tokens: int = 256
 
     def __post_init__(self) -> None:
-        _require(self.max_tokens >= 1, "evaluate.max_tokens", "at least 1", self.max_tokens)
+        require(self.max_tokens >= 1, "evaluate.max_tokens", "at least 1", self.max_tokens)
 
 
 @dataclass(frozen=True)
@@ -257,8 +248,8 @@ class Lora:
     targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
     def __post_init__(self) -> None:
-        _require(self.r >= 1, "train.lora.r", "at least 1", self.r)
-        _require(0 <= self.dropout < 1, "train.lora.dropout", "at least 0 and below 1", self.dropout)
+        require(self.r >= 1, "train.lora.r", "at least 1", self.r)
+        require(0 <= self.dropout < 1, "train.lora.dropout", "at least 0 and below 1", self.dropout)
 
 
 @dataclass(frozen=True)
@@ -279,13 +270,13 @@ class Train:
     lora: Lora = field(default_factory=Lora)
 
     def __post_init__(self) -> None:
-        _require(self.beta > 0, "train.beta", "above 0", self.beta)
-        _require(self.max_steps is None or self.max_steps >= 1, "train.max_steps", "null or at least 1", self.max_steps)
-        _require(self.epochs > 0, "train.epochs", "above 0", self.epochs)
-        _require(self.batch >= 1 and self.device_batch >= 1, "train.batch", "at least 1", self.batch)
-        _require(self.learning_rate > 0, "train.learning_rate", "above 0", self.learning_rate)
-        _require(self.max_completion >= 1, "train.max_completion", "at least 1", self.max_completion)
-        _require(self.save_steps >= 1, "train.save_steps", "at least 1", self.save_steps)
+        require(self.beta > 0, "train.beta", "above 0", self.beta)
+        require(self.max_steps is None or self.max_steps >= 1, "train.max_steps", "null or at least 1", self.max_steps)
+        require(self.epochs > 0, "train.epochs", "above 0", self.epochs)
+        require(self.batch >= 1 and self.device_batch >= 1, "train.batch", "at least 1", self.batch)
+        require(self.learning_rate > 0, "train.learning_rate", "above 0", self.learning_rate)
+        require(self.max_completion >= 1, "train.max_completion", "at least 1", self.max_completion)
+        require(self.save_steps >= 1, "train.save_steps", "at least 1", self.save_steps)
 
 
 @dataclass(frozen=True)
@@ -297,8 +288,8 @@ class Reward:
     held_out: float = 0.2
 
     def __post_init__(self) -> None:
-        _require(self.grades >= 2, "reward.grades", "at least 2", self.grades)
-        _require(0 <= self.held_out < 1, "reward.held_out", "at least 0 and below 1", self.held_out)
+        require(self.grades >= 2, "reward.grades", "at least 2", self.grades)
+        require(0 <= self.held_out < 1, "reward.held_out", "at least 0 and below 1", self.held_out)
 
 
 @dataclass(frozen=True)
@@ -329,7 +320,7 @@ class Params:
     publish: Publish = field(default_factory=Publish)
 
     def __post_init__(self) -> None:
-        _require(0 <= self.seed < 2**32, "seed", "between 0 and 2**32 - 1", self.seed)
+        require(0 <= self.seed < 2**32, "seed", "between 0 and 2**32 - 1", self.seed)
 
 
 ARM_BLOCKS = ("complete", "judge", "judged_by", "embed", "rating", "rate", "pair", "train")
@@ -351,10 +342,10 @@ def load(path: Path | None, sets: Sequence[str] = (), arm: str = "", round_index
     document = _laid(document, over)
     arms, rounds = _pipeline({key: document.pop(key) for key in _PIPELINE if key in document})
     own = [{key: value for key, value in block.items() if key not in _PIPELINE} for block in over]
-    params = _build(Params, _laid(document, [arms.get(arm, {}), rounds.get(round_index, {}), *own]), "")
+    params = build(Params, _laid(document, [arms.get(arm, {}), rounds.get(round_index, {}), *own]), "", _PIPELINE)
     for where, block in [(f"arm.{n}", b) for n, b in arms.items()] + [(f"rounds[{i}]", b) for i, b in rounds.items()]:
         try:
-            _build(Params, _laid(document, [block]), "")
+            build(Params, _laid(document, [block]), "", _PIPELINE)
         except ParamsError as error:
             raise ParamsError(f"{where}: {error}") from error
     assert isinstance(params, Params)
@@ -417,95 +408,21 @@ def _overlay(under: dict[str, Any], over: Mapping[str, Any]) -> None:
 def _pipeline(keys: Mapping[str, Any]) -> tuple[dict[str, Mapping[str, Any]], dict[int, Mapping[str, Any]]]:
     """The blocks that arms, by name, and rounds, by index, lay over the file."""
     names, arms, rounds = keys.get("arms") or [], keys.get("arm") or {}, keys.get("rounds") or []
-    _require(isinstance(names, list) and all(isinstance(n, str) for n in names), "arms", "a list of names", names)
-    _require(isinstance(arms, dict), "arm", "a mapping from names to blocks", arms)
-    _require(isinstance(rounds, list), "rounds", "a list of {index, previous}", rounds)
+    require(isinstance(names, list) and all(isinstance(n, str) for n in names), "arms", "a list of names", names)
+    require(isinstance(arms, dict), "arm", "a mapping from names to blocks", arms)
+    require(isinstance(rounds, list), "rounds", "a list of {index, previous}", rounds)
     for name, block in arms.items():
-        _require(isinstance(block, dict), f"arm.{name}", "a mapping of blocks", block)
-        _check_keys(block, ARM_BLOCKS, f"arm.{name}.")
+        require(isinstance(block, dict), f"arm.{name}", "a mapping of blocks", block)
+        check_keys(block, ARM_BLOCKS, f"arm.{name}.")
     trains: dict[int, Mapping[str, Any]] = {}
     for entry in rounds:
-        _require(
+        require(
             isinstance(entry, dict) and _is_index(entry.get("index")), "rounds", "a list of {index, previous}", entry
         )
-        _check_keys(entry, _ROUND_KEYS, f"rounds[{entry['index']}].")
+        check_keys(entry, _ROUND_KEYS, f"rounds[{entry['index']}].")
         trains[entry["index"]] = {"train": entry["train"]} if entry.get("train") else {}
     return arms, trains
 
 
 def _is_index(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _check_keys(block: Mapping[str, Any], known: Sequence[str], where: str) -> None:
-    for key in block:
-        if key not in known:
-            raise ParamsError(where + _unknown(str(key), known))
-
-
-def _unknown(key: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
-    return f"{key} is unknown" + (f"; the nearest known one is {near[0]}" if near else "")
-
-
-def _build(cls: type, values: Any, where: str) -> object:
-    if not isinstance(values, Mapping):
-        raise ParamsError(f"{where.rstrip('.') or 'params'} must be a mapping, not {values!r}")
-    hints = typing.get_type_hints(cls)
-    _check_keys(values, [*hints, *(_PIPELINE if cls is Params else ())], where)
-    return cls(**{key: _convert(hints[key], value, where + key) for key, value in values.items()})
-
-
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (types.UnionType, typing.Union):
-        if value is None and type(None) in args:
-            return None
-        return _convert(next(a for a in args if a is not type(None)), value, where)
-    if origin is Literal:
-        _require(value in args, where, "one of " + ", ".join(map(str, args)), value)
-        return value
-    if origin is tuple:
-        return _convert_tuple(args, value, where)
-    if origin is dict:
-        _require(isinstance(value, Mapping) and _is_json(value), where, "a mapping of plain values", value)
-        return dict(value)
-    if dataclasses.is_dataclass(hint):
-        return _build(typing.cast(type, hint), {} if value is None else value, where + ".")
-    return _convert_scalar(hint, value, where)
-
-
-def _is_json(value: Any) -> bool:
-    """YAML knows dates and NaN as well."""
-    try:
-        json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError):
-        return False
-    return True
-
-
-def _convert_tuple(args: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
-    _require(isinstance(value, (list, tuple)), where, "a list", value)
-    if args[-1] is Ellipsis:
-        return tuple(_convert(args[0], item, f"{where}[{i}]") for i, item in enumerate(value))
-    _require(len(value) == len(args), where, f"a list of {len(args)}", value)
-    return tuple(_convert(arg, item, f"{where}[{i}]") for i, (arg, item) in enumerate(zip(args, value, strict=True)))
-
-
-def _convert_scalar(hint: type, value: Any, where: str) -> Any:
-    names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-    if hint is float and not isinstance(value, bool):
-        try:
-            number = float(value)  # YAML reads 5e-6 as text
-        except (TypeError, ValueError, OverflowError):
-            number = float("nan")
-        _require(abs(number) < float("inf"), where, "a finite number", value)
-        return number
-    fine = isinstance(value, hint) and not (hint is int and isinstance(value, bool))
-    _require(fine, where, names[hint], value)
-    return value
-
-
-def as_dict(block: Any) -> dict[str, Any]:
-    """A block as plain JSON-ready values, for fingerprints and table metadata."""
-    return dataclasses.asdict(block)

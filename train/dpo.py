@@ -16,9 +16,10 @@ from typing import Any
 import polars as pl
 
 from builder import control, models, policy, rows, tables
+from builder.blocks import as_dict
 from builder.errors import TableError, WimError
 from builder.ids import file_sha256, fingerprint
-from builder.params import Params, Train, as_dict
+from builder.params import Params, Train
 from builder.policy import Policy
 
 WORK = Path(".wim/train")
