@@ -234,6 +234,12 @@ def _report(arguments: Namespace) -> Any:
     return _call("analysis.report:run", arguments.runs, arguments.out)
 
 
+def _winrate(arguments: Namespace) -> Any:
+    result = _call("analysis.winrate:run", arguments.a, arguments.b, _params(arguments), arguments.truth)
+    arguments.text = lambda _: _call("analysis.winrate:text", result)
+    return result
+
+
 def _clean(arguments: Namespace) -> Any:
     result = _call("builder.clean:run", arguments.kind, arguments.all, arguments.unused_for, arguments.dry_run)
     arguments.text = lambda _: _call("builder.clean:text", result)
@@ -315,6 +321,10 @@ def _add_results(commands: Any) -> None:
     publish.add_argument("--repo", metavar="NAME", help="OWNER/NAME on the Hub")
     publish.add_argument("--push", action="store_true", help="push to the Hub")
     publish.add_argument("--push-if-set", action="store_true", help=argparse.SUPPRESS)  # the pipeline's way
+    winrate = _command(commands, "winrate", "how often the policy of one run is preferred to another's", _winrate)
+    winrate.add_argument("a", type=Path, metavar="A", help="a run folder that `wim evaluate` has filled")
+    winrate.add_argument("b", type=Path, metavar="B")
+    winrate.add_argument("--truth", action="store_true", help="the evaluation's values decide, and no judge")
     report = _command(commands, "report", "one HTML page on runs", _report)
     report.add_argument("runs", type=Path, nargs="+", metavar="RUN")
     report.add_argument("-o", "--out", type=Path, required=True, metavar="FILE")

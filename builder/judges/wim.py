@@ -69,7 +69,7 @@ class Judge:
         self.system = SYSTEM.format(low=f"{self.low:g}", high=f"{self.high:g}")
 
     def messages(self, prompt: Sequence[Message], completion: str) -> list[Message]:
-        user = USER.format(request=_defence(_conversation(prompt)), answer=_defence(completion))
+        user = USER.format(request=fenced(conversation(prompt)), answer=fenced(completion))
         return [{"role": "system", "content": self.system}, {"role": "user", "content": user}]
 
     def read(self, raw: str, finish_reason: str | None = None) -> Reading:
@@ -108,13 +108,14 @@ class Judge:
         return (number, None) if self.low <= number <= self.high else (None, Reason.OUT_OF_SCALE)
 
 
-def _conversation(prompt: Sequence[Message]) -> str:
+def conversation(prompt: Sequence[Message]) -> str:
+    """A prompt as one text."""
     if len(prompt) == 1:
         return prompt[0]["content"]
     return "\n\n".join(f"{message['role']}: {message['content']}" for message in prompt)
 
 
-def _defence(text: str) -> str:
+def fenced(text: str) -> str:
     """Text that cannot close its fence: a hostile answer may hold ``</answer>`` itself.
 
     That is what reads as the fence: in any case, with blanks, with characters that nobody sees. Other letters
