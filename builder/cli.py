@@ -277,7 +277,7 @@ def _parser() -> argparse.ArgumentParser:
     base = _command(commands, "base", "write a policy folder of the base model", _base)
     base.add_argument("folder", type=Path, metavar="FOLDER")
     train = _command(commands, "train", "train a policy on a run's pairs", _train)
-    train.add_argument("method", choices=["dpo"])
+    train.add_argument("method", choices=["dpo", "merge"])
     train.add_argument("run", type=Path, metavar="RUN")
     train.add_argument(
         "--policy", type=Path, metavar="FOLDER", help="train on from this policy (default: the base model)"

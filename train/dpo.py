@@ -1,9 +1,8 @@
 """train dpo: pairs -> RUN/policy and RUN/training.parquet, by TRL's DPOTrainer and a LoRA adapter.
 
 Round k trains on from round k - 1's adapter. The reference model is the policy that training starts
-from (``previous``) or the base model (``base``). Traps of TRL 1.16 that are seen to here: prompts
-are never dropped in silence, the 256-token cut is made in the collator, a checkpoint's copy of the
-reference adapter is removed since resuming would load it in place of the policy's.
+from (``previous``) or the base model (``base``); its log-probabilities are worked out before the first
+step. What TRL would do in silence (drop a long prompt, cut a completion) is done here, and counted.
 """
 
 import os
@@ -15,24 +14,32 @@ from typing import Any
 
 import polars as pl
 
-from builder import control, models, policy, rows, tables
+from builder import policy, rows, tables
 from builder.blocks import as_dict
-from builder.errors import TableError, WimError
+from builder.errors import WimError
 from builder.ids import file_sha256, fingerprint
-from builder.params import Params, Train
+from builder.params import Params
 from builder.policy import Policy
+from train import checks, offset, reference
+from train.pairs import COLUMNS, ordered, trainable, without_control_strings
+from train.trainer import assemble
 
 WORK = Path(".wim/train")
-COLUMNS = ["pair_id", "prompt_id", "prompt", "chosen", "rejected"]
 
 
 @dataclass(frozen=True)
 class Made:
-    """Pairs trained on and how many of them hold control strings, pairs without a prompt's text, the loss's course."""
+    """Pairs trained on and how many of them hold control strings, pairs without a prompt's text, what was seen in
+    the pairs' tokens (checks.py), and the loss's course.
+    """
 
     pairs: int
     escaped: int
     unprompted: int
+    long_prompts: int
+    cut: int
+    unended: int
+    mismatched: int
     steps: int
     first_loss: float
     last_loss: float
@@ -50,186 +57,69 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None) -> Made
     settings = {"train": as_dict(params.train), "seed": params.seed}
     about = tables.metadata("train dpo", settings, {"pairs": tables.find(folder, "pairs")}, start=start.about())
     with rows.lock(work):
-        metrics = _train(pairs, start, params, work, folder)
+        seen, metrics = _train(pairs, start, params, work, folder)
         tables.write(tables.path(folder, "training"), "training", metrics, about)
         shutil.rmtree(work)  # last: until all is written, a kill must find its checkpoints
     losses = metrics.filter(pl.col("name") == "loss").sort("step")["value"]
-    return Made(len(pairs), escaped, unprompted, len(losses), float(losses[0]), float(losses[-1]))
+    trained = len(pairs) - seen.long_prompts
+    return Made(
+        trained, escaped, unprompted, **vars(seen), steps=len(losses), first_loss=losses[0], last_loss=losses[-1]
+    )
 
 
-def _train(pairs: pl.DataFrame, start: Policy, params: Params, work: Path, folder: Path) -> pl.DataFrame:
-    """Train, save RUN/policy, and give the training table."""
+def _train(
+    pairs: pl.DataFrame, start: Policy, params: Params, work: Path, folder: Path
+) -> tuple[checks.Seen, pl.DataFrame]:
+    """Train, save RUN/policy, and give what the checks saw and the training table."""
     try:
-        trainer = _trainer(pairs, start, params, work)
+        trainer = assemble(pairs, start, params, work, folder)
     except ValueError as error:
         raise WimError(f"train: {tables.first_line(error)}") from error
+    seen = _prepare(trainer, pairs, start, params)
     checkpoint = last_checkpoint(work)
     if checkpoint:
-        print(f"resumed from step {checkpoint.name.rpartition('-')[2]}", file=sys.stderr)
+        _resume(trainer, checkpoint)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     _save(trainer, folder, start)
-    return _metrics(trainer.state.log_history)
+    return seen, _metrics(trainer.state.log_history)
 
 
-def trainable(pairs: pl.DataFrame, folder: Path) -> tuple[pl.DataFrame, int]:
-    """Pairs with the text of their prompt, and how many have none. Raises TableError if none is left."""
-    prompted = pairs.filter(pl.col("prompt").list.len() > 0)
-    missing = len(pairs) - len(prompted)
-    told = f"{missing:,} of {len(pairs):,} pairs hold no prompt text (only its id), so no model can be trained on them"
-    if prompted.is_empty():
-        raise TableError(f"{folder}: {told if missing else 'there is no pair to train on; see `wim stats`'}")
-    if missing:
-        print(f"left out: {told}", file=sys.stderr)
-    return prompted, missing
+def _prepare(trainer: Any, pairs: pl.DataFrame, start: Policy, params: Params) -> checks.Seen:
+    """Give the trainer the pairs that pass the checks, with the reference's log-probabilities, in their order."""
+    from datasets import Dataset
+
+    tokenized = trainer.train_dataset.select_columns(["prompt_ids", "chosen_ids", "rejected_ids"]).to_polars()
+    tokenized = tokenized.hstack(pairs.select("prompt", "delta"))
+    tokenized, seen = checks.checked(tokenized, trainer.processing_class, trainer.model, params.train)
+    tokenized = reference.added(trainer, tokenized, start, params.train)
+    tokenized = ordered(offset.added(tokenized, params.train), params.train)
+    trainer.train_dataset = Dataset(tokenized.drop("prompt", "delta").to_arrow())
+    trainer.precompute_ref_logps = True  # set now and not in its configuration, which would work them out anew
+    return seen
 
 
-def without_control_strings(pairs: pl.DataFrame) -> tuple[pl.DataFrame, int]:
-    """Pairs whose text cannot end a turn of the chat template, and how many had to be escaped for that.
-
-    TRL tokenizes a conversation as one text, so a control string in it would become a control token. Those
-    that a model writes itself around its thoughts (``<think>``) are counted, and stay what is learned.
-    """
-    count = control.count(pairs)
-    if not count:
-        return pairs, 0
-    print(f"{count:,} of {len(pairs):,} pairs hold control strings of chat templates: escaped", file=sys.stderr)
-    turns = {
-        name: [
-            [turn | {"content": control.escape(turn["content"], thoughts)[0]} for turn in turns]
-            for turns in pairs[name]
-        ]
-        for name, thoughts in (("prompt", True), ("chosen", False), ("rejected", False))
-    }
-    return pairs.with_columns(pl.Series(name, column, pairs.schema[name]) for name, column in turns.items()), count
+def _resume(trainer: Any, checkpoint: Path) -> None:
+    """What TRL forgets: its count of tokens is no part of a checkpoint."""
+    print(f"resumed from step {checkpoint.name.rpartition('-')[2]}", file=sys.stderr)
+    history = tables.read_json(checkpoint / "trainer_state.json")["log_history"]
+    trainer._total_train_tokens = history[-1]["num_tokens"]
 
 
 def last_checkpoint(work: Path) -> Path | None:
-    """The last whole checkpoint, without the reference adapter's folder that would be loaded in the policy's place."""
+    """The last whole checkpoint; what was killed while it was being saved is removed."""
     found = sorted(work.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]), reverse=True)
     for checkpoint in found:
         if (checkpoint / "trainer_state.json").is_file():
-            shutil.rmtree(checkpoint / "ref", ignore_errors=True)
             return checkpoint
-        shutil.rmtree(checkpoint)  # killed while it was being saved
+        shutil.rmtree(checkpoint)
     return None
 
 
 def _fingerprint(folder: Path, start: Policy, params: Params) -> str:
+    """What tells two trainings apart, so that one never goes on from the other's checkpoint."""
     pairs = file_sha256(tables.find(folder, "pairs"))
-    train = {k: v for k, v in as_dict(params.train).items() if k != "save_steps"}
+    train = {k: v for k, v in as_dict(params.train).items() if k not in ("save_steps", "tensorboard")}
     return fingerprint({"pairs": pairs, "start": start.hash(), "train": train, "seed": params.seed})
-
-
-def _trainer(pairs: pl.DataFrame, start: Policy, params: Params, work: Path) -> Any:
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    with models.lean():
-        from datasets import Dataset
-        from transformers import PrinterCallback, set_seed
-        from trl import DPOTrainer
-
-    set_seed(params.seed)
-    tokenizer, model, reference, adapter = _models(start, params)
-    trainer = DPOTrainer(
-        model=model,
-        ref_model=reference,
-        args=_config(params, work),
-        train_dataset=Dataset(pairs.select("prompt", "chosen", "rejected").to_arrow()),
-        processing_class=tokenizer,
-        peft_config=adapter,
-        data_collator=_collator(tokenizer, params.train),
-        callbacks=[_progress()],
-    )
-    trainer.remove_callback(PrinterCallback)  # it prints to stdout, where results go
-    return trainer
-
-
-def _config(params: Params, work: Path) -> Any:
-    """TRL's configuration. Raises WimError for a loss that TRL does not know."""
-    import torch
-    from trl import DPOConfig
-
-    settings = params.train
-    device_batch = min(settings.device_batch, settings.batch)
-    if settings.batch % device_batch:
-        raise WimError(f"train.batch ({settings.batch}) must be a multiple of train.device_batch ({device_batch})")
-    cuda = torch.cuda.is_available()
-    return DPOConfig(
-        output_dir=str(work),
-        loss_type=[settings.loss],
-        beta=settings.beta,
-        learning_rate=settings.learning_rate,
-        num_train_epochs=settings.epochs,
-        max_steps=settings.max_steps or -1,
-        per_device_train_batch_size=device_batch,
-        gradient_accumulation_steps=settings.batch // device_batch,
-        save_steps=settings.save_steps,
-        save_total_limit=1,
-        logging_steps=1,
-        max_length=None,
-        bf16=settings.bf16,
-        gradient_checkpointing=cuda,
-        use_cpu=not cuda,
-        seed=params.seed,
-        report_to="none",
-        disable_tqdm=True,
-    )
-
-
-def _models(start: Policy, params: Params) -> tuple[Any, Any, Any, Any]:
-    """Tokenizer, model, reference (None: the adapter's own start) and the new adapter's shape (None: train on)."""
-    from peft import LoraConfig, PeftModel
-
-    # A model stored in 16 bits is trained in float32 unless bf16 is asked for.
-    dtype = "bfloat16" if params.train.bf16 else "float32"
-    tokenizer, model = models.load(start.model, start.revision, dtype)
-    if start.adapter is None:
-        lora = params.train.lora
-        shape = LoraConfig(
-            r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, bias="none",
-            target_modules=list(lora.targets), task_type="CAUSAL_LM",
-        )  # fmt: skip
-        return tokenizer, model, None, shape
-    reference = models.load(start.model, start.revision, dtype)[1] if params.train.reference == "base" else None
-    return tokenizer, PeftModel.from_pretrained(model, str(start.adapter), is_trainable=True), reference, None
-
-
-def _collator(tokenizer: Any, settings: Train) -> Any:
-    from trl.trainer.dpo_trainer import DataCollatorForPreference
-
-    class Cut(DataCollatorForPreference):  # type: ignore[misc]
-        """The first ``max_completion`` tokens of each completion enter the loss, as in the paper."""
-
-        def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
-            sides = ("chosen_ids", "rejected_ids")
-            cut = [e | {side: e[side][: settings.max_completion] for side in sides} for e in examples]
-            return super().torch_call(cut)  # type: ignore[no-any-return]
-
-    return Cut(pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id)
-
-
-def _progress() -> Any:
-    from tqdm import tqdm
-    from transformers import TrainerCallback
-
-    class Progress(TrainerCallback):  # type: ignore[misc]
-        """Steps, loss and margin on stderr."""
-
-        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            del args, control, kwargs
-            quiet = not sys.stderr.isatty()
-            self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc="train", disable=quiet)
-
-        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-            del args, control, kwargs
-            if logs and "loss" in logs:
-                self.bar.set_postfix(loss=logs["loss"], margin=logs.get("rewards/margins"), refresh=False)
-                self.bar.update(state.global_step - self.bar.n)
-
-        def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            del args, state, control, kwargs
-            self.bar.close()
-
-    return Progress()
 
 
 def _metrics(history: list[dict[str, Any]]) -> pl.DataFrame:
@@ -246,13 +136,10 @@ def _metrics(history: list[dict[str, Any]]) -> pl.DataFrame:
 
 def _save(trainer: Any, folder: Path, start: Policy) -> None:
     """RUN/policy: the adapter, its config with sorted lists (PEFT writes sets in any order), policy.json."""
-    model = trainer.model
-    if "ref" in model.peft_config:
-        model.delete_adapter("ref")
     target, making = folder / "policy", folder / ".policy.tmp"
     for old in (target, making):
         shutil.rmtree(old, ignore_errors=True)
-    model.save_pretrained(str(making), safe_serialization=True)
+    trainer.model.save_pretrained(str(making), safe_serialization=True)
     (making / "README.md").unlink(missing_ok=True)
     config = tables.read_json(making / "adapter_config.json")
     config |= {name: sorted(value) for name, value in config.items() if isinstance(value, list)}
