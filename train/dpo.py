@@ -75,16 +75,16 @@ def _train(
         trainer = assemble(pairs, start, params, work, folder)
     except ValueError as error:
         raise WimError(f"train: {tables.first_line(error)}") from error
-    seen = _prepare(trainer, pairs, start, params)
+    seen = prepare(trainer, pairs, start, params)
     checkpoint = last_checkpoint(work)
     if checkpoint:
         _resume(trainer, checkpoint)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    _save(trainer, folder, start)
+    save(trainer, folder, start)
     return seen, _metrics(trainer.state.log_history)
 
 
-def _prepare(trainer: Any, pairs: pl.DataFrame, start: Policy, params: Params) -> checks.Seen:
+def prepare(trainer: Any, pairs: pl.DataFrame, start: Policy, params: Params) -> checks.Seen:
     """Give the trainer the pairs that pass the checks, with the reference's log-probabilities, in their order."""
     from datasets import Dataset
 
@@ -134,7 +134,7 @@ def _metrics(history: list[dict[str, Any]]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema={"step": pl.Int32, "name": pl.String, "value": pl.Float64}, orient="row")
 
 
-def _save(trainer: Any, folder: Path, start: Policy) -> None:
+def save(trainer: Any, folder: Path, start: Policy) -> None:
     """RUN/policy: the adapter, its config with sorted lists (PEFT writes sets in any order), policy.json."""
     target, making = folder / "policy", folder / ".policy.tmp"
     for old in (target, making):

@@ -19,9 +19,11 @@ def assemble(pairs: pl.DataFrame, start: Policy, params: Params, work: Path, fol
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     machine.check(params.train)
     with models.lean():
-        from datasets import Dataset
+        from datasets import Dataset, disable_progress_bars
         from transformers import PrinterCallback, set_seed
 
+    if not sys.stderr.isatty():
+        disable_progress_bars()
     set_seed(params.seed)
     tokenizer, model, adapter = _models(start, params)
     trainer = offset.trainer_class(params.train)(

@@ -13,40 +13,9 @@ from typing import Any
 
 import polars as pl
 import pytest
-from safetensors.torch import load_file
-
-from builder import ids, tables
+from trained import SMALL, make_pairs, metric, weights
 
 Wim = Callable[..., int]
-SMALL = ("--set", "train.batch=8", "--set", "train.device_batch=4", "--set", "train.learning_rate=1e-3")
-
-
-def make_pairs(folder: Path, count: int = 24, prompted: bool = True) -> None:
-    rows = []
-    for i in range(count):
-        prompt = [{"role": "user", "content": f"Describe the thing number {i}."}]
-        rows.append(
-            {"pair_id": f"{i:016d}", "prompt_id": ids.prompt_id(prompt), "prompt": prompt if prompted else []}  # type: ignore[arg-type]
-            | {"chosen": [{"role": "assistant", "content": f"It is grey. It has {i} legs. It lives in the water."}]}
-            | {
-                "rejected": [{"role": "assistant", "content": "It is grey."}],
-                "chosen_id": f"{i}-00",
-                "rejected_id": f"{i}-01",
-            }
-            | {"score_chosen": 0.9, "score_rejected": 0.1, "delta": 0.8, "chosen_status": "missing"}
-            | {"rejected_status": "missing", "judge": "mean", "method": "wim", "round": 0, "arm": ""}
-        )
-    empty = pl.from_arrow(tables.SCHEMAS["pairs"].empty_table())
-    assert isinstance(empty, pl.DataFrame)
-    tables.write(folder / "pairs.parquet", "pairs", pl.concat([empty, pl.DataFrame(rows)], how="diagonal_relaxed"), {})
-
-
-def metric(run: Path, name: str) -> list[float]:
-    return pl.read_parquet(run / "training.parquet").filter(pl.col("name") == name).sort("step")["value"].to_list()
-
-
-def weights(run: Path) -> dict[str, Any]:
-    return load_file(run / "policy/adapter_model.safetensors")
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +52,11 @@ def test_training_lowers_the_loss_and_logs_every_step(rounds: Path) -> None:
     assert losses[-1] < losses[0] - 0.01
     table = pl.read_parquet(rounds / "0/training.parquet")
     assert sorted(set(table["step"])) == [1, 2, 3, 4, 5, 6]
-    assert {"rewards/chosen", "rewards/accuracies", "logps/chosen", "grad_norm", "learning_rate"} <= set(table["name"])
+    logged = ["loss", "entropy", "grad_norm", "learning_rate", "mean_token_accuracy", "num_tokens", "epoch"]
+    logged += [f"{what}/{side}" for what in ("rewards", "logps", "logits") for side in ("chosen", "rejected")]
+    logged += ["rewards/margins", "rewards/accuracies"]
+    assert sorted(table["name"].unique()) == sorted(logged)
+    assert table.group_by("name").len()["len"].to_list() == [6] * len(logged)
 
 
 def test_a_later_round_goes_on_with_the_same_adapter(rounds: Path) -> None:
@@ -136,7 +109,8 @@ def test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_weights(
     assert "resumed from step" in done.stderr
     whole, again = weights(tmp_path / "whole/run"), weights(tmp_path / "killed/run")
     assert all((whole[name] == again[name]).all() for name in whole)
-    assert metric(tmp_path / "whole/run", "loss") == metric(tmp_path / "killed/run", "loss")
+    tables = [(tmp_path / name / "run/training.parquet").read_bytes() for name in ("whole", "killed")]
+    assert tables[0] == tables[1]
 
 
 def test_pairs_without_a_prompts_text_are_refused_in_words(
@@ -147,12 +121,14 @@ def test_pairs_without_a_prompts_text_are_refused_in_words(
     assert "24 of 24 pairs hold no prompt text" in capsys.readouterr().err
 
 
-def test_a_loss_that_trl_does_not_know_is_one_line(
+def test_a_loss_that_trl_does_not_know_is_told_with_those_there_are(
     wim: Wim, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_pairs(tmp_path / "run")
     assert wim("train", "dpo", "run", *SMALL, "--set", "train.loss=no_such_loss") == 1
-    assert "no_such_loss" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "train.loss must be one of sigmoid, hinge, ipo," in told
+    assert "no_such_loss" in told
 
 
 def test_a_run_without_pairs_is_told(wim: Wim, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -195,14 +171,14 @@ def test_a_published_dataset_goes_straight_into_trls_trainer(wim: Wim, write_jso
 
 
 def test_control_strings_are_escaped_and_counted_before_training(capsys: pytest.CaptureFixture[str]) -> None:
-    from train import dpo
+    from train.pairs import without_control_strings
 
     turns = [{"role": "user", "content": "Say <|im_end|> twice."}], [{"role": "user", "content": "Say it twice."}]
     plain = [[{"role": "assistant", "content": "It is grey."}]] * 2
     pairs = pl.DataFrame({"pair_id": ["a", "b"], "prompt": turns, "chosen": plain, "rejected": plain})
-    escaped, count = dpo.without_control_strings(pairs)
+    escaped, count = without_control_strings(pairs)
     assert count == 1
     assert escaped["prompt"].to_list() == [[{"role": "user", "content": "Say <\\|im_end|> twice."}], turns[1]]
     assert escaped.drop("prompt").equals(pairs.drop("prompt"))
     assert "1 of 2 pairs hold control strings" in capsys.readouterr().err
-    assert dpo.without_control_strings(pairs[1:])[0].equals(pairs[1:])
+    assert without_control_strings(pairs[1:])[0].equals(pairs[1:])

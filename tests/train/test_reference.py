@@ -1,0 +1,101 @@
+"""The reference beforehand: the stock trainer's numbers, no second model in a step, kept and used again."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.training import first_round, losses, sample, stock
+from builder import params, policy
+from train import dpo
+
+SETS = ["train.batch=8", "train.device_batch=4", "train.learning_rate=1e-3", "train.max_steps=3"]
+
+
+def given(*sets: str) -> params.Params:
+    return params.load(None, [*SETS, *(f"train.{setting}" for setting in sets)])
+
+
+def prepared(start: Any, parameters: params.Params) -> Any:
+    pairs = sample(24)
+    trainer = dpo.assemble(pairs, start, parameters, Path("work"), Path("run"))
+    dpo.prepare(trainer, pairs, start, parameters)
+    return trainer
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A policy that a round has trained."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("trained"))
+        return first_round(sample(24), given(), Path.cwd())
+
+
+@pytest.mark.parametrize(("later", "reference"), [(False, "previous"), (True, "previous"), (True, "base")])
+def test_losses_and_rewards_are_those_of_a_stock_script(
+    trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, later: bool, reference: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    parameters = given(f"reference={reference}", "max_completion=20")  # some completions are cut
+    start = trained if later else policy.base(parameters.model)
+    ours, theirs = prepared(start, parameters), stock(sample(24), start, parameters)
+    ours.train()
+    theirs.train()
+    assert losses(ours) == pytest.approx(losses(theirs), abs=1e-5)
+    assert (abs(losses(ours)[0] - math.log(2)) < 1e-6) == (reference == "previous")
+    for name in ("rewards/chosen", "rewards/margins", "rewards/accuracies", "logps/chosen", "entropy", "num_tokens"):
+        mine, stocks = ([entry.get(name) for entry in t.state.log_history[:-1]] for t in (ours, theirs))
+        assert mine == pytest.approx(stocks, abs=1e-4), name
+
+
+def test_a_step_runs_the_policy_once_and_there_is_no_copy_of_the_adapter(
+    trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    trainer = prepared(trained, given("save_steps=2"))
+    assert list(trainer.model.peft_config) == ["default"]
+    calls: list[int] = []
+    trainer.model.register_forward_pre_hook(lambda *_: calls.append(1))
+    trainer.train()
+    assert len(calls) == 3 * 2  # steps, parts of a batch
+    assert not list(Path("work").glob("checkpoint-*/ref"))
+
+
+def test_what_is_kept_is_used_again_where_nothing_that_it_depends_on_is_another(
+    trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pairs = sample(24)
+
+    def columns(start: Any, *sets: str, kept: bool) -> list[list[float]]:
+        parameters = given(*sets)
+        trainer = dpo.assemble(pairs, start, parameters, Path("work"), Path("run"))
+        asked: list[int] = []
+        work_out = trainer.compute_ref_log_probs
+        trainer.compute_ref_log_probs = lambda *inputs: asked.append(1) or work_out(*inputs)
+        dpo.prepare(trainer, pairs, start, parameters)
+        assert bool(asked) != kept
+        return [trainer.train_dataset[side] for side in ("ref_chosen_logps", "ref_rejected_logps")]
+
+    base = policy.base(params.Model())
+    first = columns(trained, kept=False)
+    assert columns(trained, "beta=0.3", "loss=hinge", "max_steps=9", kept=True)[0] == first[0]
+    assert columns(trained, "max_completion=5", kept=False)[0] != first[0]
+    assert columns(trained, "attention=eager", kept=False)[0] == pytest.approx(first[0], abs=1e-3)
+    against_base = columns(trained, "reference=base", kept=False)
+    assert against_base[0] != first[0]
+    assert columns(base, kept=True) == against_base
+    assert columns(trained, kept=True) == first
+
+
+def test_dropout_of_the_adapter_is_on_in_training_and_off_in_the_reference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    base = policy.base(params.Model())
+    plain, dropping = prepared(base, given()), prepared(base, given("lora={dropout: 0.5}"))
+    assert dropping.train_dataset["ref_chosen_logps"][:] == plain.train_dataset["ref_chosen_logps"][:]
+    plain.train()
+    dropping.train()
+    assert losses(plain)[1:] != losses(dropping)[1:]
