@@ -14,12 +14,14 @@ SIDES = ("chosen_ids", "rejected_ids")
 
 @dataclass(frozen=True)
 class Seen:
-    """``long_prompts``: pairs left out, their prompt being longer than the limit; ``cut``: completions of which only
-    the first ``train.max_completion`` tokens enter the loss; ``unended``: completions after which generation would
-    not stop; ``mismatched``: pairs whose prompt alone does not read as the beginning of prompt and completion.
+    """``long_prompts`` and ``over_context``: pairs left out, the prompt being longer than train.max_prompt, or prompt
+    and completion than what the model reads. Of the rest, ``cut``: completions of which only the first
+    train.max_completion tokens enter the loss; ``unended``: completions after which generation would not stop;
+    ``mismatched``: pairs whose prompt alone does not read as the beginning of prompt and completion.
     """
 
     long_prompts: int
+    over_context: int
     cut: int
     unended: int
     mismatched: int
@@ -30,38 +32,33 @@ def checked(pairs: pl.DataFrame, tokenizer: Any, model: Any, settings: Train) ->
 
     ``pairs`` hold messages in ``prompt`` and TRL's token ids in prompt_ids, chosen_ids, rejected_ids.
     """
-    limit = prompt_limit(model, settings)
-    fitting = pairs.filter(pl.col("prompt_ids").list.len() <= limit)
+    context = getattr(model.config, "max_position_embeddings", None) or sys.maxsize
+    cut = [pl.col(side).list.head(settings.max_completion) for side in SIDES]
+    prompt, longest = pl.col("prompt_ids").list.len(), pl.max_horizontal(side.list.len() for side in cut)
+    short = pairs.filter(prompt <= (settings.max_prompt or sys.maxsize))
+    left = short.filter(prompt + longest <= context)
     seen = Seen(
-        len(pairs) - len(fitting),
-        sum(int((fitting[side].list.len() > settings.max_completion).sum()) for side in SIDES),
-        _unended(fitting, tokenizer, model),
-        _mismatched(fitting, tokenizer),
+        long_prompts=len(pairs) - len(short),
+        over_context=len(short) - len(left),
+        cut=sum(int((left[side].list.len() > settings.max_completion).sum()) for side in SIDES),
+        unended=_unended(left, tokenizer, model),
+        mismatched=_mismatched(left, tokenizer),
     )
-    _tell(seen, len(pairs), 2 * len(fitting), limit, settings)
-    if fitting.is_empty():
-        raise TableError(f"every prompt is longer than {limit:,} tokens: nothing to train on (train.max_prompt)")
-    return fitting.with_columns(pl.col(side).list.head(settings.max_completion) for side in SIDES), seen
-
-
-def prompt_limit(model: Any, settings: Train) -> int:
-    """In tokens: train.max_prompt, or what the model's context leaves beside the longest completion."""
-    context = getattr(model.config, "max_position_embeddings", None)
-    room = max(0, context - settings.max_completion) if context else sys.maxsize
-    return min(room, settings.max_prompt or room)
+    _tell(seen, len(pairs), len(left), context, settings)
+    if left.is_empty():
+        raise TableError("no pair is left to train on: all are too long (train.max_prompt, train.max_completion)")
+    return left.with_columns(cut), seen
 
 
 def _unended(pairs: pl.DataFrame, tokenizer: Any, model: Any) -> int:
     """Completions that do not end, spaces aside, with a token at which generation stops."""
     stops = model.generation_config.eos_token_id
-    ends = {tokenizer.eos_token_id, *(stops if isinstance(stops, list) else [stops])}
-    spaces = [
-        i
-        for i, text in enumerate(tokenizer.batch_decode([[i] for i in range(len(tokenizer))]))
-        if not text.strip() and i not in ends
-    ]
-    last = [pairs[side].list.eval(pl.element().filter(~pl.element().is_in(spaces))).list.last() for side in SIDES]
-    return sum(int((~side.is_in(list(ends))).fill_null(True).sum()) for side in last)
+    ends = {tokenizer.eos_token_id, *(stops if isinstance(stops, list) else [stops])} - {None}
+    texts = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
+    spaces = [token for token, text in enumerate(texts) if not text.strip() and token not in ends]
+    token = pl.element()
+    last = pairs.select(pl.col(side).list.eval(token.filter(~token.is_in(spaces))).list.last() for side in SIDES)
+    return sum(int((~side.is_in(list(ends))).fill_null(True).sum()) for side in last.iter_columns())
 
 
 def _mismatched(pairs: pl.DataFrame, tokenizer: Any) -> int:
@@ -72,18 +69,29 @@ def _mismatched(pairs: pl.DataFrame, tokenizer: Any) -> int:
     return int((pairs["prompt_ids"].list.len() < pl.Series([len(ids) for ids in alone["input_ids"]])).sum())
 
 
-def _tell(seen: Seen, pairs: int, completions: int, limit: int, settings: Train) -> None:
-    lines = {
-        f"left out: {seen.long_prompts:,} of {pairs:,} pairs, whose prompts are longer than {limit:,} tokens": (
-            seen.long_prompts
+def _tell(seen: Seen, pairs: int, left: int, context: int, settings: Train) -> None:
+    """One line on stderr for whatever is not 0."""
+    lines = (
+        (seen.long_prompts, pairs, f"pairs are left out: prompts longer than {settings.max_prompt} tokens"),
+        (seen.over_context, pairs, f"pairs are left out: longer than the {context:,} tokens that the model reads"),
+        (
+            seen.cut,
+            2 * left,
+            f"completions are longer than train.max_completion ({settings.max_completion:,} tokens): "
+            "what comes after is not learned from",
         ),
-        f"{seen.cut:,} of {completions:,} completions are longer than train.max_completion "
-        f"({settings.max_completion:,} tokens): what comes after is not learned from": seen.cut,
-        f"{seen.unended:,} of {completions:,} completions do not end with a token that ends a turn: "
-        "the policy is not taught to stop": seen.unended,
-        f"{seen.mismatched:,} of {pairs:,} prompts are not the beginning of prompt and completion under the chat "
-        "template: training sees another context than generation": seen.mismatched,
-    }
-    for line, count in lines.items():
+        (
+            seen.unended,
+            2 * left,
+            "completions do not end with a token that ends a turn: the policy does not learn to stop",
+        ),
+        (
+            seen.mismatched,
+            left,
+            "prompts are not the beginning of prompt and completion under the chat template: "
+            "training sees another context than generation does",
+        ),
+    )
+    for count, of, what in lines:
         if count:
-            print(line, file=sys.stderr)
+            print(f"{count:,} of {of:,} {what}", file=sys.stderr)

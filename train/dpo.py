@@ -37,6 +37,7 @@ class Made:
     escaped: int
     unprompted: int
     long_prompts: int
+    over_context: int
     cut: int
     unended: int
     mismatched: int
@@ -61,7 +62,7 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None) -> Made
         tables.write(tables.path(folder, "training"), "training", metrics, about)
         shutil.rmtree(work)  # last: until all is written, a kill must find its checkpoints
     losses = metrics.filter(pl.col("name") == "loss").sort("step")["value"]
-    trained = len(pairs) - seen.long_prompts
+    trained = len(pairs) - seen.long_prompts - seen.over_context
     return Made(
         trained, escaped, unprompted, **vars(seen), steps=len(losses), first_loss=losses[0], last_loss=losses[-1]
     )

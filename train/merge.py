@@ -5,7 +5,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder import models, policy
+from builder import models, policy, tables
 from builder.errors import WimError
 from builder.params import Params
 
@@ -42,7 +42,10 @@ def _write(folder: Path, start: policy.Policy) -> int:
         from peft import PeftModel
 
     tokenizer, base = models.load(start.model, start.revision, "float32")
-    merged = PeftModel.from_pretrained(base, str(start.adapter)).merge_and_unload(safe_merge=True)
+    try:
+        merged = PeftModel.from_pretrained(base, str(start.adapter)).merge_and_unload(safe_merge=True)
+    except (ValueError, RuntimeError) as error:  # weights that are not finite, an adapter of another model
+        raise WimError(f"{start.adapter}: cannot be merged into {start.model}: {tables.first_line(error)}") from error
     merged.save_pretrained(str(folder), safe_serialization=True)
     tokenizer.save_pretrained(str(folder))
     return sum(weight.numel() for weight in merged.parameters())

@@ -43,9 +43,24 @@ def model_with(tmp_path: Path) -> Callable[[str, str], str]:
     return copy
 
 
+@pytest.fixture
+def reading(tmp_path: Path) -> Callable[[int], str]:
+    """The demo's model as one that reads no more than so many tokens."""
+
+    def copy(tokens: int) -> str:
+        folder = tmp_path / "model"
+        shutil.copytree(resolve("data/demo/model"), folder)
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": tokens}))
+        return f"model.name={folder}"
+
+    return copy
+
+
 def test_nothing_is_told_where_nothing_is_cut_or_left_out(made: Any) -> None:
     account, told = made()
-    assert [account[name] for name in ("pairs", "long_prompts", "cut", "unended", "mismatched")] == [12, 0, 0, 0, 0]
+    names = ("pairs", "long_prompts", "over_context", "cut", "unended", "mismatched")
+    assert [account[name] for name in names] == [12, 0, 0, 0, 0, 0]
     assert "of 12" not in told
     assert "of 24" not in told
 
@@ -54,17 +69,23 @@ def test_long_prompts_are_left_out_and_counted(made: Any) -> None:
     account, told = made("train.max_prompt=10")
     assert account["pairs"] == 2
     assert account["long_prompts"] == 10
-    assert "left out: 10 of 12 pairs, whose prompts are longer than 10 tokens" in told
+    assert "10 of 12 pairs are left out: prompts longer than 10 tokens" in told
 
 
-def test_prompts_that_leave_no_room_in_the_models_context_are_left_out(
+def test_pairs_that_are_longer_than_the_model_reads_are_left_out(made: Any, reading: Any) -> None:
+    account, told = made(reading(29))  # 10 of the pairs have 30 tokens, the others 28
+    assert (account["over_context"], account["pairs"]) == (10, 2)
+    assert "10 of 12 pairs are left out: longer than the 29 tokens that the model reads" in told
+
+
+def test_if_all_pairs_are_too_long_there_is_nothing_to_train_on(
     wim: Wim, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_pairs(tmp_path / "run", count=4)
-    assert wim("train", "dpo", "run", *ONE_STEP, "--set", "train.max_completion=1020") == 1
+    assert wim("train", "dpo", "run", *ONE_STEP, "--set", "train.max_prompt=4") == 1
     told = capsys.readouterr().err
-    assert "left out: 4 of 4 pairs, whose prompts are longer than 4 tokens" in told
-    assert "every prompt is longer than 4 tokens" in told
+    assert "4 of 4 pairs are left out: prompts longer than 4 tokens" in told
+    assert "no pair is left to train on" in told
 
 
 def test_cut_completions_are_counted(made: Any) -> None:

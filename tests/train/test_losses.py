@@ -63,8 +63,8 @@ def test_an_offset_is_in_the_loss_and_not_in_the_rewards(wim: Wim, tmp_path: Pat
     runs = {"none": [], "tiny": ["train.offset=1e-9"], "one": ["train.offset=1"], "hinge": ["train.loss=hinge"]}
     runs["hinge"] += ["train.offset=0.5"]
     for run, sets in runs.items():
-        make_pairs(tmp_path / run, count=8)
-        assert train(wim, run, *sets) == 0
+        make_pairs(tmp_path / run, count=16)
+        assert train(wim, run, "train.batch=8", *sets) == 0  # two parts
     gap = math.log1p(0.8)  # the delta of every pair
     assert metric(tmp_path / "one", "loss")[0] == pytest.approx(math.log1p(math.exp(gap)), abs=1e-5)
     assert metric(tmp_path / "hinge", "loss")[0] == pytest.approx(1 + 0.5 * gap, abs=1e-5)
