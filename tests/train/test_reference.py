@@ -1,5 +1,6 @@
 """The reference beforehand: the stock trainer's numbers, no second model in a step, kept and used again."""
 
+import contextlib
 import math
 from pathlib import Path
 from typing import Any
@@ -99,3 +100,36 @@ def test_dropout_of_the_adapter_is_on_in_training_and_off_in_the_reference(
     plain.train()
     dropping.train()
     assert losses(plain)[1:] != losses(dropping)[1:]
+
+
+def test_what_was_worked_out_before_an_interruption_is_not_worked_out_again(
+    trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("train.reference.TOGETHER", 2)
+    pairs, parameters = sample(24), given("device_batch=2")  # 12 batches
+
+    def prepare(stop_after: int) -> tuple[Any, int]:
+        trainer = dpo.assemble(pairs, trained, parameters, Path("work"), Path("run"))
+        work_out, asked = trainer.compute_ref_log_probs, [0]
+
+        def counted(*inputs: Any) -> Any:
+            if asked[0] == stop_after:
+                raise KeyboardInterrupt
+            asked[0] += 1
+            return work_out(*inputs)
+
+        trainer.compute_ref_log_probs = counted
+        with contextlib.suppress(KeyboardInterrupt):
+            dpo.prepare(trainer, pairs, trained, parameters)
+        return trainer, asked[0]
+
+    prepare(stop_after=7)  # three parts of two batches are kept
+    again, asked = prepare(stop_after=99)
+    assert asked == 12 - 6
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")  # where nothing is kept
+    uninterrupted, asked = prepare(stop_after=99)
+    assert asked == 12
+    for side in ("ref_chosen_logps", "ref_rejected_logps"):
+        assert again.train_dataset[side][:] == uninterrupted.train_dataset[side][:]
