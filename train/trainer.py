@@ -60,8 +60,8 @@ def _config(params: Params, work: Path) -> Any:
         per_device_train_batch_size=device_batch,
         gradient_accumulation_steps=settings.batch // device_batch,
         train_sampling_strategy="random" if settings.order == "random" else "sequential",
-        remove_unused_columns=False,  # the offset is none that TRL knows
-        disable_dropout=settings.lora.dropout == 0,  # else TRL would set it to 0 without a word
+        remove_unused_columns=False,  # TRL would remove the column of offsets
+        disable_dropout=settings.lora.dropout == 0,  # TRL would set the dropout asked for to 0, without a word
         save_steps=settings.save_steps,
         save_total_limit=1,
         logging_steps=1,
