@@ -276,11 +276,14 @@ def _parser() -> argparse.ArgumentParser:
     clean.add_argument("--dry-run", action="store_true", help="say what would be removed, and remove nothing")
     base = _command(commands, "base", "write a policy folder of the base model", _base)
     base.add_argument("folder", type=Path, metavar="FOLDER")
-    train = _command(commands, "train", "train a policy on a run's pairs", _train)
+    train = _command(commands, "train", "train a policy on a run's pairs, or merge its adapter", _train)
     train.add_argument("method", choices=["dpo", "merge"])
     train.add_argument("run", type=Path, metavar="RUN")
     train.add_argument(
-        "--policy", type=Path, metavar="FOLDER", help="train on from this policy (default: the base model)"
+        "--policy",
+        type=Path,
+        metavar="FOLDER",
+        help="train on from this policy (default: the base model); merge: default RUN/policy",
     )
     return parser
 
