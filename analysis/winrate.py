@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 from builder import generate, ids, judge, models, pairwise, tables
 from builder.engines import Request, Sampling
 from builder.errors import TableError
+from builder.evaluate import bootstrap
 from builder.params import Params
 
-RESAMPLES = 10_000
-AT_ONCE = 100
 Numbers = NDArray[np.float64]
 
 
@@ -104,7 +103,7 @@ def summarise(pairs: pl.DataFrame, scores: Numbers, seed: int, judged_by: str) -
     both = scores[readable.all(axis=1)] if scores.shape[1] == 2 else np.empty((0, 2))
     lengths = [pairs[name].str.len_chars().to_numpy().astype(np.float64)[kept] for name in ("text", "text_b")]
     wins, losses = int((by_prompt > 0.5).sum()), int((by_prompt < 0.5).sum())
-    low, high = bootstrap(by_prompt, seed)
+    low, high = bootstrap(by_prompt[None], seed)[:, 0].tolist()
     return WinRate(
         prompts=len(by_prompt),
         win_rate=float(by_prompt.mean()),
@@ -121,15 +120,6 @@ def summarise(pairs: pl.DataFrame, scores: Numbers, seed: int, judged_by: str) -
         unreadable=int((~readable).sum()),
         judged_by=judged_by,
     )
-
-
-def bootstrap(values: Numbers, seed: int) -> tuple[float, float]:
-    """95% interval of the mean, by the percentiles of resampled prompts."""
-    generator = np.random.default_rng(seed)
-    draws = (generator.integers(0, len(values), (AT_ONCE, len(values))) for _ in range(RESAMPLES // AT_ONCE))
-    means = np.concatenate([values[draw].mean(axis=1) for draw in draws])
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
 
 
 def sign_test(wins: int, losses: int) -> float:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from builder import chat, control, generate, judge, records, rows, tables
+from builder import chat, control, generate, ids, judge, records, rows, tables
 from builder.batch_results import Failure, Result, results
 from builder.chat import Message
 from builder.engines import Completion, Request
@@ -29,8 +29,6 @@ LIMITS = {"openai": (50_000, 200_000_000), "anthropic": (100_000, 256_000_000)}
 """Requests and bytes that a service takes at a time."""
 HOTTEST = {"openai": 2.0, "anthropic": 1.0}
 """The highest temperature that a service takes."""
-SEEDS = 2**31
-"""Seeds are folded into what every server takes, as the endpoint engine does."""
 
 
 @dataclass(frozen=True)
@@ -243,7 +241,7 @@ def _openai(request: Request, messages: Sequence[Message]) -> dict[str, Any]:
     """A chat completion; the seed says nothing where nothing is drawn."""
     sampling = request.sampling
     body = {"messages": messages, "max_completion_tokens": sampling.max_tokens, "temperature": sampling.temperature}
-    return body | ({"seed": request.seed % SEEDS} if sampling.temperature else {})
+    return body | ({"seed": ids.folded(request.seed)} if sampling.temperature else {})
 
 
 def _anthropic(request: Request, messages: Sequence[Message]) -> dict[str, Any]:

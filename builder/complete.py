@@ -48,7 +48,7 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None, source:
         "complete", settings, {"prompts": file}, policy=by.about(), usage=usage, engine=source.about()
     )
     counts = _Counts()
-    tables.check_unchanged({"prompts": file}, before)
+    tables.check_unchanged(about["inputs"], before)
     tables.write_blocks(tables.path(folder, "completions"), "completions", counts.seen(frames(plan, done, by)), about)
     told = generate.reasons(done)
     for reason, count in told.items():

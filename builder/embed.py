@@ -29,7 +29,8 @@ class Made:
 def run(folder: Path, params: Params) -> Made:
     """Embed what the ratings wanted need: the run's method, ``rate.also``, and wim, which stats always report."""
     inputs = {name: tables.find(folder, name) for name in ("completions", "feedback")}
-    tables.check_made_from(inputs["feedback"], inputs, "judge")
+    judged = tables.fingerprints({"completions": inputs["completions"]})
+    tables.check_made_from(inputs["feedback"], judged, "judge")
     completions = tables.read(inputs["completions"], "completions", judgements.COMPLETIONS)
     feedback = tables.read(inputs["feedback"], "feedback", judgements.FEEDBACK)
     texts = wanted(judgements.collect(completions, feedback), params)

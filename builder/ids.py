@@ -49,6 +49,14 @@ def seed_of(run_seed: int, row: str, attempt: int = 0) -> int:
     return int(sha256(f"{run_seed}:{row}:{attempt}")[:16], 16) >> 2
 
 
+def folded(seed: int) -> int:
+    """A row's seed in the range that all servers take, [0, 2**31).
+
+    vLLM and OpenAI take 64 bits, llama.cpp 32, of which 2**32 - 1 means chance, some hosted APIs 32 with a sign.
+    """
+    return seed % 2**31
+
+
 def uniform_of(run_seed: int, row: str) -> float:
     """A number in [0, 1) that belongs to the row, whatever else is in the table."""
     return int(sha256(f"{run_seed}:{row}")[:13], 16) / 16**13

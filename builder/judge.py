@@ -51,7 +51,7 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None, source:
     }
     about = tables.metadata("judge", settings, _files(folder), policy=by.about(), usage=usage, engine=source.about())
     file = tables.path(folder, "feedback")
-    tables.check_unchanged(_files(folder), before)
+    tables.check_unchanged(about["inputs"], before)
     tables.write_blocks(file, "feedback", frames(asked, attempts, params.judge.name), about)
     if params.judge.structured:
         _tell_broken_off(file, asked.judge, params)

@@ -21,8 +21,9 @@ RATINGS = ("completion_id", "prompt_id", "judge", "rating", "R", "wim", "reward"
 def run(folder: Path, params: Params, arm: str = "", round_index: int = 0) -> dict[str, Any]:
     """Write pairs.parquet and stats.json; return the statistics."""
     files = {name: tables.find(folder, name) for name in ("prompts", "completions", "feedback", "ratings")}
-    tables.check_made_from(files["feedback"], files, "judge")
-    tables.check_made_from(files["ratings"], files, "rate")
+    now = tables.fingerprints(files)
+    tables.check_made_from(files["feedback"], now, "judge")
+    tables.check_made_from(files["ratings"], now, "rate")
     read = stats.Tables(
         tables.read(files["prompts"], "prompts", ["prompt_id", "messages"]),
         tables.read(files["completions"], "completions", judgements.COMPLETIONS),

@@ -42,7 +42,9 @@ def run(runs: Sequence[Path], out: Path, params: Params, repo: str | None = None
     if push and not repo:
         raise WimError("publish: --push needs the name of a dataset: --repo OWNER/NAME or publish.repo")
     for run in runs:
-        tables.check_made_from(tables.find(run, "pairs"), {"ratings": tables.find(run, "ratings")}, "pair")
+        tables.check_made_from(
+            tables.find(run, "pairs"), tables.fingerprints({"ratings": tables.find(run, "ratings")}), "pair"
+        )
     pairs = pl.concat([tables.read(tables.find(run, "pairs"), "pairs") for run in runs])
     ratings = pl.concat([_ratings(run) for run in runs], how="diagonal")
     prompted = pl.col("prompt").list.len() > 0

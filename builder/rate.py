@@ -27,7 +27,8 @@ class Made:
 def run(folder: Path, params: Params) -> Made:
     """Write ratings.parquet, block by block."""
     inputs = {name: tables.find(folder, name) for name in ("completions", "feedback", "embeddings")}
-    tables.check_made_from(inputs["feedback"], inputs, "judge")
+    judged = tables.fingerprints({"completions": inputs["completions"]})
+    tables.check_made_from(inputs["feedback"], judged, "judge")
     completions = tables.read(inputs["completions"], "completions", judgements.COMPLETIONS)
     feedback = tables.read(inputs["feedback"], "feedback", judgements.FEEDBACK)
     frame = judgements.collect(completions, feedback)

@@ -117,21 +117,19 @@ def fingerprints(inputs: Mapping[str, Path]) -> dict[str, str]:
     return {name: file_sha256(path)[:32] for name, path in inputs.items()}
 
 
-def check_made_from(file: Path, inputs: Mapping[str, Path], stage: str) -> None:
-    """Raises TableError if ``file`` says that it was made from other tables than ``inputs``: ids alone would match."""
+def check_made_from(file: Path, now: Mapping[str, str], stage: str) -> None:
+    """Raises TableError if ``file`` says that it was made from tables of other fingerprints: ids alone would match."""
     said = read_metadata(file).get("inputs", {})
-    for name, now in fingerprints({name: path for name, path in inputs.items() if name in said}).items():
-        if now != said[name]:
-            raise TableError(
-                f"{file}: was made from another {inputs[name].name}; run `wim {stage} {file.parent}` again"
-            )
+    for name in now.keys() & said.keys():
+        if now[name] != said[name]:
+            raise TableError(f"{file}: was made from another {name}.parquet; run `wim {stage} {file.parent}` again")
 
 
-def check_unchanged(inputs: Mapping[str, Path], before: Mapping[str, str]) -> None:
-    """Raises TableError if a file is no longer what it was: rows of the one would stand for the other."""
-    for name, now in fingerprints(inputs).items():
-        if now != before[name]:
-            raise TableError(f"{inputs[name]}: changed while it was worked on; run the same command again")
+def check_unchanged(now: Mapping[str, str], before: Mapping[str, str]) -> None:
+    """Raises TableError if a table is no longer what it was: rows of the one would stand for the other."""
+    for name, fingerprint in now.items():
+        if fingerprint != before[name]:
+            raise TableError(f"{name}.parquet: changed while it was worked on; run the same command again")
 
 
 def read_metadata(file: Path) -> dict[str, Any]:

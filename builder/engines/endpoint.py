@@ -20,17 +20,13 @@ from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from builder import chat, control, models
+from builder import chat, control, ids, models
 from builder.engines import Completion, Request
 from builder.engines._endpoint_client import Connection, Memory, check, connect, shown
 from builder.engines._limits import Window
 from builder.errors import EngineError
 from builder.params import EndpointEngine, Params
 from builder.policy import Policy
-
-SEEDS = 2**31
-"""Servers take different ranges: vLLM and OpenAI 64 bits, llama.cpp 32, of which 2**32 - 1 means chance, some
-hosted APIs 32 with a sign. A row's seed is folded into what all of them take."""
 
 GLANCE = 0.2
 """Seconds after which an interrupt is noticed."""
@@ -79,7 +75,7 @@ class Engine:
         prompt, tokens, escaped = self._prompt(request)
         body: dict[str, Any] = {"model": self.names[request.policy]} | prompt
         body |= {"temperature": sampling.temperature, "top_p": sampling.top_p, "max_tokens": sampling.max_tokens}
-        body |= {"seed": request.seed % SEEDS} if settings.seed else {}
+        body |= {"seed": ids.folded(request.seed)} if settings.seed else {}
         body |= {"stop": list(sampling.stop)} if sampling.stop else {}
         body |= {"structured_outputs": {"regex": sampling.pattern}} if sampling.pattern else {}
         body = {name: value for name, value in (body | settings.extra_body).items() if value is not None}
@@ -87,8 +83,8 @@ class Engine:
 
     def _prompt(self, request: Request) -> tuple[dict[str, Any], int, int]:
         if self.settings.api == "completions":
-            ids = chat.encode(self.tokenizers[request.policy.model, request.policy.revision], request.messages)
-            return {"prompt": ids}, len(ids), 0
+            tokens = chat.encode(self.tokenizers[request.policy.model, request.policy.revision], request.messages)
+            return {"prompt": tokens}, len(tokens), 0
         for message in request.messages:
             if message["role"] not in chat.ROLES:  # templates write it between control strings
                 raise EngineError(f"a message has the role {message['role']!r}, which no chat template knows")

@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import binomtest
 
 from analysis import winrate
-from builder import pairwise, params, tables
+from builder import evaluate, pairwise, params, tables
 from builder.engines import Completion, Request, echo
 from builder.policy import Policy
 
@@ -99,9 +99,9 @@ def test_the_sign_test_is_the_exact_binomial(wins: int, losses: int) -> None:
 def test_the_interval_covers_the_mean_and_shrinks_with_prompts() -> None:
     draw = np.random.default_rng(1)
     few, many = (draw.choice([0.0, 0.5, 1.0], n) for n in (50, 5000))
-    low, high = winrate.bootstrap(many, 1)
+    low, high = evaluate.bootstrap(many[None], 1)[:, 0]
     assert low < many.mean() < high
-    few_low, few_high = winrate.bootstrap(few, 1)
+    few_low, few_high = evaluate.bootstrap(few[None], 1)[:, 0]
     assert high - low < (few_high - few_low) / 5
 
 
