@@ -8,6 +8,14 @@ from typing import Any, Literal
 
 from builder.blocks import build, check_keys, require
 from builder.errors import ParamsError, UsageError
+from builder.params_engine import EndpointEngine, Engine, Price, TransformersEngine
+from builder.params_train import BY_MARGIN, SMOOTHED, Lora, Reward, Train
+
+__all__ = [
+    "BY_MARGIN", "SMOOTHED", "Contrastive", "Embed", "EndpointEngine", "Engine", "Evaluate", "Judge", "Lora", "Model",
+    "Pair", "Params", "Price", "Prompts", "Publish", "Rate", "Rating", "Reward", "Train", "TransformersEngine",
+    "arms", "load",
+]  # fmt: skip
 
 DEMO = "data/demo/"
 
@@ -18,87 +26,6 @@ class Model:
 
     name: str = "data/demo/model"
     revision: str | None = None
-
-
-@dataclass(frozen=True)
-class TransformersEngine:
-    """``float64`` makes a row independent of its batch; larger models want ``bfloat16``."""
-
-    dtype: Literal["float64", "float32", "bfloat16"] = "float64"
-    batch_size: int = 64
-    trust_remote_code: bool = False
-
-    def __post_init__(self) -> None:
-        require(self.batch_size >= 1, "engine.transformers.batch_size", "at least 1", self.batch_size)
-
-
-@dataclass(frozen=True)
-class Price:
-    """Of a million tokens read and of a million generated, in any one currency."""
-
-    input: float = 0.0
-    output: float = 0.0
-
-    def __post_init__(self) -> None:
-        require(self.input >= 0, "engine.endpoint.price.input", "0 or more", self.input)
-        require(self.output >= 0, "engine.endpoint.price.output", "0 or more", self.output)
-
-    def of(self, read: int, generated: int) -> float:
-        """The cost of so many tokens."""
-        return (self.input * read + self.output * generated) / 1e6
-
-
-@dataclass(frozen=True)
-class EndpointEngine:
-    """An OpenAI-compatible server.
-
-    ``model`` is the name under which it serves the base model (null: the model's own), ``adapter`` that of
-    the policy's adapter. ``key`` names the environment variable that holds the key. ``timeout`` is in
-    seconds. ``seed``: whether a row's seed is sent. ``extra_body`` goes into every request; a field that
-    is null there is left out of it.
-    """
-
-    base_url: str = "http://localhost:8000/v1"
-    model: str | None = None
-    adapter: str | None = None
-    api: Literal["chat", "completions"] = "chat"
-    tokenizer: str | None = None
-    concurrency: int = 64
-    requests_per_minute: int | None = None
-    tokens_per_minute: int | None = None
-    retries: int = 10
-    timeout: float = 600.0
-    key: str = "OPENAI_API_KEY"
-    price: Price | None = None
-    seed: bool = True
-    extra_body: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        where = "engine.endpoint."
-        url = self.base_url.startswith(("http://", "https://"))
-        require(url, where + "base_url", "a URL that begins with http:// or https://", self.base_url)
-        require(1 <= self.concurrency <= 1000, where + "concurrency", "between 1 and 1000", self.concurrency)
-        for name in ("requests_per_minute", "tokens_per_minute"):
-            limit = getattr(self, name)
-            require(limit is None or limit >= 1, where + name, "null or at least 1", limit)
-        require(0 <= self.retries <= 100, where + "retries", "between 0 and 100", self.retries)
-        require(self.timeout > 0, where + "timeout", "above 0 seconds", self.timeout)
-        # Whoever puts the key itself here should not read it in an error or a log.
-        variable = self.key.isidentifier() and self.key.isupper()
-        require(variable, where + "key", "the NAME of an environment variable, in capitals", "what stands there")
-        for name in ("model", "messages", "prompt", "n", "stream", "structured_outputs"):
-            require(name not in self.extra_body, where + "extra_body", f"without {name}", self.extra_body)
-
-
-@dataclass(frozen=True)
-class Engine:
-    """Who generates text: ``name`` is a file in builder/engines/."""
-
-    name: str = "transformers"
-    scale: Literal["local", "ray"] = "local"
-    transformers: TransformersEngine = field(default_factory=TransformersEngine)
-    vllm: dict[str, Any] = field(default_factory=dict)
-    endpoint: EndpointEngine = field(default_factory=EndpointEngine)
 
 
 @dataclass(frozen=True)
@@ -236,97 +163,6 @@ class Evaluate:
 
     def __post_init__(self) -> None:
         require(self.max_tokens >= 1, "evaluate.max_tokens", "at least 1", self.max_tokens)
-
-
-@dataclass(frozen=True)
-class Lora:
-    """The paper's adapter; ``targets`` are the projections of a Llama-like model."""
-
-    r: int = 16
-    alpha: int = 16
-    dropout: float = 0.0
-    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-
-    def __post_init__(self) -> None:
-        require(self.r >= 1, "train.lora.r", "at least 1", self.r)
-        require(0 <= self.dropout < 1, "train.lora.dropout", "at least 0 and below 1", self.dropout)
-
-
-SMOOTHED = ("exo_pair", "robust", "aot", "aot_unpaired")
-"""The losses that read train.label_smoothing."""
-BY_MARGIN = ("sigmoid", "hinge", "exo_pair", "robust", "discopop")
-"""The losses that read nothing but a pair's margin of rewards: only there is an offset to the margin what it says."""
-
-
-@dataclass(frozen=True)
-class Train:
-    """``batch`` pairs per step, in parts of ``device_batch``; ``max_completion`` tokens enter the loss.
-
-    ``loss``: TRL's. ``offset``: how much the gap in ratings counts (ODPO's alpha; 0: not at all). ``order``: by
-    chance, or by the gap. ``max_prompt``: pairs with longer prompts are left out (null: as long as the model reads).
-    """
-
-    loss: Literal[
-        "sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot", "aot_unpaired",
-        "apo_zero", "apo_down", "discopop", "sft", "sigmoid_norm",
-    ] = "sigmoid"  # fmt: skip
-    label_smoothing: float = 0.0
-    beta: float = 0.1
-    offset: float = 0.0
-    order: Literal["random", "delta_desc", "delta_asc"] = "random"
-    reference: Literal["previous", "base"] = "previous"
-    max_steps: int | None = None
-    epochs: float = 1.0
-    batch: int = 64
-    device_batch: int = 16
-    learning_rate: float = 5.0e-6
-    optimizer: Literal["adamw", "adamw_8bit"] = "adamw"
-    max_prompt: int | None = None
-    max_completion: int = 256
-    save_steps: int = 50
-    bf16: bool = False
-    attention: Literal["sdpa", "flash_attention_2", "eager"] = "sdpa"
-    tensorboard: bool = False
-    lora: Lora = field(default_factory=Lora)
-
-    def __post_init__(self) -> None:
-        require(self.beta > 0, "train.beta", "above 0", self.beta)
-        require(self.max_steps is None or self.max_steps >= 1, "train.max_steps", "null or at least 1", self.max_steps)
-        require(self.epochs > 0, "train.epochs", "above 0", self.epochs)
-        require(self.batch >= 1 and self.device_batch >= 1, "train.batch", "at least 1", self.batch)
-        require(self.learning_rate > 0, "train.learning_rate", "above 0", self.learning_rate)
-        fine = self.max_prompt is None or self.max_prompt >= 1
-        require(fine, "train.max_prompt", "null or at least 1", self.max_prompt)
-        require(self.max_completion >= 1, "train.max_completion", "at least 1", self.max_completion)
-        require(self.save_steps >= 1, "train.save_steps", "at least 1", self.save_steps)
-        self._check_loss()
-        if self.attention == "flash_attention_2":
-            require(self.bf16, "train.bf16", "true for flash attention, which computes in 16 bits", self.bf16)
-
-    def _check_loss(self) -> None:
-        """What a loss would ignore is an error."""
-        smoothing, smoothed = self.label_smoothing, self.loss in SMOOTHED
-        require(0 <= smoothing < 0.5, "train.label_smoothing", "at least 0 and below 0.5", smoothing)
-        readers = f"0 for the loss {self.loss} (read by {', '.join(SMOOTHED)})"
-        require(smoothed or not smoothing, "train.label_smoothing", readers, smoothing)
-        needed = self.loss == "exo_pair"
-        require(not needed or smoothing > 0, "train.label_smoothing", "above 0 for exo_pair (1e-3, say)", smoothing)
-        require(self.offset >= 0, "train.offset", "0 or more", self.offset)
-        margin = f"0 for the loss {self.loss} (an offset goes with {', '.join(BY_MARGIN)})"
-        require(not self.offset or self.loss in BY_MARGIN, "train.offset", margin, self.offset)
-
-
-@dataclass(frozen=True)
-class Reward:
-    """The reward model: ``grades`` for the ordinal losses, ``held_out`` share of the prompts."""
-
-    loss: Literal["bradley_terry", "margin", "ordinal_nll", "all_threshold", "listwise"] = "bradley_terry"
-    grades: int = 5
-    held_out: float = 0.2
-
-    def __post_init__(self) -> None:
-        require(self.grades >= 2, "reward.grades", "at least 2", self.grades)
-        require(0 <= self.held_out < 1, "reward.held_out", "at least 0 and below 1", self.held_out)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,97 @@
+"""Typed parameters of `wim train`: the blocks of what learns from pairs or from ratings."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from builder.blocks import require
+
+
+@dataclass(frozen=True)
+class Lora:
+    """The paper's adapter; ``targets`` are the projections of a Llama-like model."""
+
+    r: int = 16
+    alpha: int = 16
+    dropout: float = 0.0
+    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+    def __post_init__(self) -> None:
+        require(self.r >= 1, "train.lora.r", "at least 1", self.r)
+        require(0 <= self.dropout < 1, "train.lora.dropout", "at least 0 and below 1", self.dropout)
+
+
+SMOOTHED = ("exo_pair", "robust", "aot", "aot_unpaired")
+"""The losses that read train.label_smoothing."""
+BY_MARGIN = ("sigmoid", "hinge", "exo_pair", "robust", "discopop")
+"""The losses that read nothing but a pair's margin of rewards: only there is an offset to the margin what it says."""
+
+
+@dataclass(frozen=True)
+class Train:
+    """``batch`` pairs per step, in parts of ``device_batch``; ``max_completion`` tokens enter the loss.
+
+    ``loss``: TRL's. ``offset``: how much the gap in ratings counts (ODPO's alpha; 0: not at all). ``order``: by
+    chance, or by the gap. ``max_prompt``: pairs with longer prompts are left out (null: as long as the model reads).
+    """
+
+    loss: Literal[
+        "sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot", "aot_unpaired",
+        "apo_zero", "apo_down", "discopop", "sft", "sigmoid_norm",
+    ] = "sigmoid"  # fmt: skip
+    label_smoothing: float = 0.0
+    beta: float = 0.1
+    offset: float = 0.0
+    order: Literal["random", "delta_desc", "delta_asc"] = "random"
+    reference: Literal["previous", "base"] = "previous"
+    max_steps: int | None = None
+    epochs: float = 1.0
+    batch: int = 64
+    device_batch: int = 16
+    learning_rate: float = 5.0e-6
+    optimizer: Literal["adamw", "adamw_8bit"] = "adamw"
+    max_prompt: int | None = None
+    max_completion: int = 256
+    save_steps: int = 50
+    bf16: bool = False
+    attention: Literal["sdpa", "flash_attention_2", "eager"] = "sdpa"
+    tensorboard: bool = False
+    lora: Lora = field(default_factory=Lora)
+
+    def __post_init__(self) -> None:
+        require(self.beta > 0, "train.beta", "above 0", self.beta)
+        require(self.max_steps is None or self.max_steps >= 1, "train.max_steps", "null or at least 1", self.max_steps)
+        require(self.epochs > 0, "train.epochs", "above 0", self.epochs)
+        require(self.batch >= 1 and self.device_batch >= 1, "train.batch", "at least 1", self.batch)
+        require(self.learning_rate > 0, "train.learning_rate", "above 0", self.learning_rate)
+        fine = self.max_prompt is None or self.max_prompt >= 1
+        require(fine, "train.max_prompt", "null or at least 1", self.max_prompt)
+        require(self.max_completion >= 1, "train.max_completion", "at least 1", self.max_completion)
+        require(self.save_steps >= 1, "train.save_steps", "at least 1", self.save_steps)
+        self._check_loss()
+        if self.attention == "flash_attention_2":
+            require(self.bf16, "train.bf16", "true for flash attention, which computes in 16 bits", self.bf16)
+
+    def _check_loss(self) -> None:
+        """What a loss would ignore is an error."""
+        smoothing, smoothed = self.label_smoothing, self.loss in SMOOTHED
+        require(0 <= smoothing < 0.5, "train.label_smoothing", "at least 0 and below 0.5", smoothing)
+        readers = f"0 for the loss {self.loss} (read by {', '.join(SMOOTHED)})"
+        require(smoothed or not smoothing, "train.label_smoothing", readers, smoothing)
+        needed = self.loss == "exo_pair"
+        require(not needed or smoothing > 0, "train.label_smoothing", "above 0 for exo_pair (1e-3, say)", smoothing)
+        require(self.offset >= 0, "train.offset", "0 or more", self.offset)
+        margin = f"0 for the loss {self.loss} (an offset goes with {', '.join(BY_MARGIN)})"
+        require(not self.offset or self.loss in BY_MARGIN, "train.offset", margin, self.offset)
+
+
+@dataclass(frozen=True)
+class Reward:
+    """The reward model: ``grades`` for the ordinal losses, ``held_out`` share of the prompts."""
+
+    loss: Literal["bradley_terry", "margin", "ordinal_nll", "all_threshold", "listwise"] = "bradley_terry"
+    grades: int = 5
+    held_out: float = 0.2
+
+    def __post_init__(self) -> None:
+        require(self.grades >= 2, "reward.grades", "at least 2", self.grades)
+        require(0 <= self.held_out < 1, "reward.held_out", "at least 0 and below 1", self.held_out)
