@@ -111,8 +111,9 @@ def _arms_compared(runs: Sequence[Run]) -> str:
     for (one, first), (other, second) in combinations(values.items(), 2):
         if first is None or second is None:
             continue
-        both = first.join(second, on="prompt_id", suffix="_other").sort("prompt_id")
+        both = first.join(second, on="prompt_id", suffix="_other").drop_nulls(["value", "value_other"])
         if len(both):
+            both = both.sort("prompt_id")
             found = evaluate.summarise(both["value"].to_numpy(), both["value_other"].to_numpy(), seed=0)
             zero = found["difference_low"] <= 0 <= found["difference_high"]
             rows.append([f"{one} less {other}", *_difference(found), "yes" if zero else "no"])

@@ -1,4 +1,4 @@
-"""`wim winrate A B`: how often the completions of one policy are preferred to those of another.
+"""`wim winrate A [B]`: how often the completions of one policy are preferred to those of another, or of the base model.
 
 Both have completed the same held-out prompts (`wim evaluate`). A judge sees each pair in both orders; a
 tie counts half. With ``--truth`` the values of the evaluation decide instead of a judge.
@@ -49,24 +49,37 @@ class WinRate:
     judged_by: str
 
 
-def run(a: Path, b: Path, params: Params, truth: bool = False) -> WinRate:
-    """The win rate of run ``a`` over run ``b``. Raises TableError if their evaluations share no prompt."""
+def run(a: Path, b: Path | None, params: Params, truth: bool = False) -> WinRate:
+    """The win rate of run ``a`` over run ``b`` (None: over the base model that ``a`` was evaluated against).
+
+    Raises TableError if their evaluations share no prompt.
+    """
     pairs = paired(a, b)
     if truth:
-        scores = np.sign(pairs["value"].to_numpy() - pairs["value_b"].to_numpy()) / 2 + 0.5
-        return summarise(pairs, scores[:, None], params.seed, "truth")
+        scored = pairs.drop_nulls(["value", "value_b"])
+        if scored.is_empty():
+            raise TableError(f"{a}: no held-out prompt has a reference, so the truth is not known; let a judge decide")
+        scores = np.sign(scored["value"].to_numpy() - scored["value_b"].to_numpy()) / 2 + 0.5
+        return summarise(scored, scores[:, None], params.seed, "truth")
     return summarise(pairs, verdicts(pairs, params), params.seed, models.label(params.judge.model or params.model.name))
 
 
-def paired(a: Path, b: Path) -> pl.DataFrame:
-    """Columns prompt_id, text, value, text_b, value_b, messages of the prompts that both runs have completed."""
+def paired(a: Path, b: Path | None) -> pl.DataFrame:
+    """Columns prompt_id, text, value, text_b, value_b, messages of the prompts that both have completed."""
     columns = ["prompt_id", "text", "value"]
-    one, other = (tables.read(_evaluation(folder), "evaluation", columns) for folder in (a, b))
+    one = tables.read(_evaluation(a), "evaluation", columns)
     heldout = tables.read(tables.find(a, "heldout"), "heldout", ["prompt_id", "messages"])
-    pairs = one.join(other, on="prompt_id", suffix="_b").join(heldout, on="prompt_id").sort("prompt_id")
+    pairs = one.join(_other(a, b), on="prompt_id", suffix="_b").join(heldout, on="prompt_id").sort("prompt_id")
     if pairs.is_empty():
-        raise TableError(f"{a} and {b} have no held-out prompt in common")
+        raise TableError(f"{a} and {b or 'its base model'} have no held-out prompt in common")
     return pairs
+
+
+def _other(a: Path, b: Path | None) -> pl.DataFrame:
+    if b is not None:
+        return tables.read(_evaluation(b), "evaluation", ["prompt_id", "text", "value"])
+    beside = tables.read(_evaluation(a), "evaluation", ["prompt_id", "base_text", "base_value"])
+    return beside.rename({"base_text": "text", "base_value": "value"})
 
 
 def _evaluation(folder: Path) -> Path:

@@ -326,7 +326,7 @@ def _add_results(commands: Any) -> None:
     publish.add_argument("--push-if-set", action="store_true", help=argparse.SUPPRESS)  # the pipeline's way
     winrate = _command(commands, "winrate", "how often the policy of one run is preferred to another's", _winrate)
     winrate.add_argument("a", type=Path, metavar="A", help="a run folder that `wim evaluate` has filled")
-    winrate.add_argument("b", type=Path, metavar="B")
+    winrate.add_argument("b", type=Path, metavar="B", nargs="?", help="default: the base model")
     winrate.add_argument("--truth", action="store_true", help="the evaluation's values decide, and no judge")
     report = _command(commands, "report", "one HTML page on runs", _report)
     report.add_argument("runs", type=Path, nargs="+", metavar="RUN")

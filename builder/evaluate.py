@@ -1,7 +1,8 @@
-"""evaluate: greedy completions of heldout.parquet, scored by the truth in ``reference``.
+"""evaluate: greedy completions of heldout.parquet by a policy and by the base model, scored by ``reference``.
 
 The value of a completion is its coverage: the share of the reference's lines that it contains, case
-and white space aside. A reference of one line gives 0 or 1.
+and white space aside. A reference of one line gives 0 or 1; without a reference there is no value, and
+the completions are there for `wim winrate`.
 """
 
 import sys
@@ -14,7 +15,6 @@ from numpy.typing import NDArray
 
 from builder import generate, ids, policy, tables
 from builder.engines import Request, Sampling
-from builder.errors import TableError
 from builder.params import Params
 from builder.policy import Policy
 
@@ -25,35 +25,46 @@ AT_ONCE = 100
 def run(folder: Path, params: Params, policy_folder: Path | None = None) -> dict[str, Any]:
     """Write evaluation.parquet and evaluation.json for RUN/policy, or the policy that is given."""
     heldout = tables.read(tables.find(folder, "heldout"), "heldout").sort("prompt_id")
-    if heldout["reference"].null_count():
-        raise TableError(f"{tables.find(folder, 'heldout')}: every prompt needs a reference to be scored by")
     own = folder / "policy"
     by = policy.read(policy_folder or (own if own.is_dir() else None), params.model)
     if policy_folder is None and not own.is_dir():
         print(f"{own} does not exist: the base model is compared with itself", file=sys.stderr)
     base = policy.base(params.model)
-    engine = generate.Lazy(params, [by, base])
-    frame, reference = (evaluate(heldout, each, params, engine) for each in (by, base))
-    result = summarise(frame["value"].to_numpy(), reference["value"].to_numpy(), params.seed)
-    settings = {"evaluate": vars(params.evaluate), "engine": params.engine.name}
+    frame = _both(heldout, by, base, params)
+    scored = frame.drop_nulls("value")
+    if len(scored) < len(frame):
+        told = f"{len(frame) - len(scored):,} of {len(frame):,} prompts have no reference to be scored by"
+        print(f"{told}: `wim winrate` has a judge compare them", file=sys.stderr)
+    result = summarise(scored["value"].to_numpy(), scored["base_value"].to_numpy(), params.seed)
+    settings = {"evaluate": vars(params.evaluate), "engine": params.engine.name, "seed": params.seed}
     about = tables.metadata("evaluate", settings, {"heldout": tables.find(folder, "heldout")}, policy=by.about())
     tables.write(tables.path(folder, "evaluation"), "evaluation", frame, about)
     tables.write_json(folder / "evaluation.json", result)
     return result
 
 
-def evaluate(heldout: pl.DataFrame, by: Policy, params: Params, engine: generate.Lazy) -> pl.DataFrame:
-    """The evaluation table, with the completion's ``text`` beside its value."""
+def _both(heldout: pl.DataFrame, by: Policy, base: Policy, params: Params) -> pl.DataFrame:
+    """The evaluation table: the policy's completions and, beside them, the base model's of the same prompts."""
+    engine = generate.Lazy(params, [by, base])
+    policys, bases = (evaluate(heldout, each, params, engine) for each in (by, base))
+    names = [ids.completion_id(name, 0) for name in heldout["prompt_id"]]
+    return pl.DataFrame({"prompt_id": heldout["prompt_id"], "completion_id": names}, schema_overrides=_IDS).hstack(
+        [*policys, *(column.alias(f"base_{column.name}") for column in bases)]
+    )
+
+
+_IDS = {"prompt_id": pl.String, "completion_id": pl.String}
+
+
+def evaluate(heldout: pl.DataFrame, by: Policy, params: Params, engine: generate.Lazy) -> list[pl.Series]:
+    """The columns ``value`` (null without a reference) and ``text`` of the policy's greedy completions."""
     sampling = Sampling(0.0, params.evaluate.max_tokens)
     requests = (Request(tuple(messages), by, 0, sampling) for messages in heldout["messages"])
-    names = [ids.completion_id(name, 0) for name in heldout["prompt_id"]]
-    done = generate.generate("evaluate", requests, len(names), by, engine, "evaluate")
+    done = generate.generate("evaluate", requests, len(heldout), by, engine, "evaluate")
     texts = [text for block in done.blocks(columns=["text"]) for text in block["text"].to_pylist()]
-    values = [coverage(text, reference) for text, reference in zip(texts, heldout["reference"], strict=True)]
-    return pl.DataFrame(
-        {"prompt_id": heldout["prompt_id"], "completion_id": names, "value": values, "text": texts},
-        schema_overrides={"value": pl.Float64},
-    )
+    references = heldout["reference"].to_list()
+    values = [None if r is None else coverage(text, r) for text, r in zip(texts, references, strict=True)]
+    return [pl.Series("value", values, pl.Float64), pl.Series("text", texts, pl.String)]
 
 
 def coverage(text: str, reference: str) -> float:

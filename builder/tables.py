@@ -76,7 +76,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             | {"chosen_feedback": _TEXT, "rejected_feedback": _TEXT},
         ),
     ),
-    "evaluation": _schema({"prompt_id": _TEXT, "completion_id": _TEXT, "value": _NUMBER}),
+    "evaluation": _schema({"prompt_id": _TEXT, "completion_id": _TEXT}, {"value": _NUMBER}),
     "training": _schema({"step": pa.int32(), "name": _TEXT, "value": _NUMBER}),
 }
 SCHEMAS["heldout"] = SCHEMAS["prompts"]

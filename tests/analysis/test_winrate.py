@@ -13,12 +13,13 @@ from scipy.stats import binomtest
 from analysis import winrate
 from builder import evaluate, pairwise, params, tables
 from builder.engines import Completion, Request, echo
+from builder.errors import TableError
 from builder.policy import Policy
 
 Wim = Callable[..., int]
 
 
-def make_run(folder: Path, texts: Sequence[str], values: Sequence[float]) -> Path:
+def make_run(folder: Path, texts: Sequence[str], values: Sequence[float | None]) -> Path:
     names = [f"p{i}" for i in range(len(texts))]
     prompts = pl.DataFrame(
         {"prompt_id": names, "messages": [[{"role": "user", "content": f"Question {n}?"}] for n in names]}
@@ -26,7 +27,8 @@ def make_run(folder: Path, texts: Sequence[str], values: Sequence[float]) -> Pat
     )
     tables.write(folder / "heldout.parquet", "heldout", prompts, {})
     frame = pl.DataFrame(
-        {"prompt_id": names, "completion_id": [f"{n}-00" for n in names], "value": values, "text": texts}
+        {"prompt_id": names, "completion_id": [f"{n}-00" for n in names], "value": values, "text": texts},
+        schema_overrides={"value": pl.Float64},
     )
     tables.write(folder / "evaluation.parquet", "evaluation", frame, {})
     return folder
@@ -69,6 +71,21 @@ def test_both_orders_are_asked_and_a_tie_counts_half(judged: Any) -> None:
 def test_without_a_readable_verdict_there_is_no_rate(judged: Any) -> None:
     with pytest.raises(Exception, match="none of the 2 verdicts can be read"):
         judged(["unreadable"], ["b"])
+
+
+def test_without_b_it_is_the_base_model_beside_which_a_was_evaluated(tmp_path: Path) -> None:
+    a = make_run(tmp_path / "a", ["x"] * 4, [1.0, 0.5, 0.2, 0.9])
+    frame = pl.read_parquet(a / "evaluation.parquet")
+    base = frame.with_columns(base_text=pl.lit("y"), base_value=pl.Series([0.0, 0.5, 0.3, 0.1]))
+    tables.write(a / "evaluation.parquet", "evaluation", base, {})
+    result = winrate.run(a, None, params.load(None), truth=True)
+    assert (result.wins, result.losses, result.ties, result.win_rate) == (2, 1, 1, 0.625)
+
+
+def test_without_references_there_is_no_truth(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path / name, ["x", "y"], [None, None]) for name in "ab"]
+    with pytest.raises(TableError, match="no held-out prompt has a reference"):
+        winrate.run(*runs, params.load(None), truth=True)
 
 
 def test_truth_decides_by_the_values(tmp_path: Path) -> None:

@@ -127,7 +127,25 @@ def test_evaluate_scores_greedy_completions_against_the_base(wim: Wim, run: Path
     assert wim("evaluate", run, *ECHO) == 0
     result = json.loads((run / "evaluation.json").read_text())
     assert (result["mean"], result["difference"], result["n"]) == (1.0, 0.0, 2)  # echo repeats the whole prompt
-    assert len(tables.read(run / "evaluation.parquet", "evaluation")) == 2
+    beside = tables.read(run / "evaluation.parquet", "evaluation", ["text", "value", "base_text", "base_value"])
+    assert len(beside) == 2
+    assert beside["text"].equals(beside["base_text"], null_equal=True)
+    assert beside["base_value"].to_list() == [1.0, 1.0]
+
+
+def test_prompts_without_a_reference_are_completed_and_not_scored(
+    wim: Wim, write_jsonl: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_jsonl(PROMPTS, "prompts.jsonl")
+    write_jsonl([{"prompt": "Say one."}, {"prompt": "Say two.", "reference": "two"}], "heldout.jsonl")
+    sources = ("--set", "prompts.source=prompts.jsonl", "--set", "prompts.heldout=heldout.jsonl")
+    assert wim("prompts", "bare", *sources) == 0
+    assert wim("evaluate", "bare/0", *ECHO) == 0
+    assert "1 of 2 prompts have no reference" in capsys.readouterr().err
+    assert json.loads(Path("bare/0/evaluation.json").read_text())["n"] == 1
+    table = tables.read(Path("bare/0/evaluation.parquet"), "evaluation", ["value", "text"])
+    assert table["text"].null_count() == 0
+    assert table["value"].null_count() == 1
 
 
 def test_coverage_is_the_share_of_the_references_lines() -> None:

@@ -39,7 +39,7 @@ CONTRACT = {
     "wim:string? wim_status:string reason:string? scale_min:double? scale_max:double?",
     "ratings": "completion_id:string prompt_id:string judge:string rating:double? R:double? wim:double? wim_10:double? "
     "missingness:double? length:int32 reward:double? ratable:bool reason:string?",
-    "evaluation": "prompt_id:string completion_id:string value:double",
+    "evaluation": "prompt_id:string completion_id:string value:double?",
     "training": "step:int32 name:string value:double",
 }
 
