@@ -15,7 +15,7 @@ ONE_ARM = 'for try in 1 2 3 4 5 6 7 8 9; do \
 RUNS    = $(wildcard runs/*/[0-9]*)
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help setup setup-dev setup-vllm demo result test check tests bench fresh-demo lock
+.PHONY: help setup setup-dev setup-vllm demo experiment result test check tests bench fresh-demo lock
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  -/'
@@ -44,6 +44,21 @@ result: ## the result table, and where the files are
 	@echo
 	@wim report $(RUNS) -o runs/report.html
 	@echo "pairs: runs/ARM/ROUND/dataset   policies: runs/ARM/ROUND/policy   report: runs/report.html"
+
+SEEDS ?= 42 43 44
+experiment: setup ## the paper's four arms (configs/arms.yaml) for each of SEEDS, its tables and figures from what comes out
+	@$(MAKE) --no-print-directory -j3 $(SEEDS:%=experiment/%)
+	wim paper experiment/*/runs/*/[0-9]* -o experiment/paper.html
+
+# A seed has a pipeline of its own, with all that belongs to it: runs, kept rows, DVC's cache.
+experiment/%: SHELL := bash -o pipefail
+experiment/%: FORCE
+	@mkdir -p $@
+	@sed "s/^seed: .*/seed: $*/" configs/arms.yaml > $@/params.yaml
+	@cp dvc.yaml $@ && ln -sfn $(CURDIR)/builder $(CURDIR)/train $(CURDIR)/data $@
+	@test -d $@/.dvc || (cd $@ && dvc init -q --no-scm)
+	@cd $@ && OMP_NUM_THREADS=1 dvc repro 2>&1 | sed -u "s/^/seed $* | /"
+FORCE:
 
 test: setup-dev setup-vllm check tests fresh-demo ## everything that CI runs
 

@@ -17,6 +17,8 @@ from builder import params, tables
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(ROOT.glob("configs/*.yaml"))
+STAGES = {"demo": 60, "arms": 101, "paper": 101}
+"""At most so many: DVC's cost grows faster than they do. Four arms of three rounds are 101."""
 TABLES = ("completions", "feedback", "embeddings", "ratings", "pairs")
 
 
@@ -70,7 +72,32 @@ def test_every_config_loads_and_resolves(config: Path, tmp_path: Path) -> None:
     per_run = ("complete", "judge", "embed", "rate", "pair", "train", "evaluate", "publish")
     wanted = {f"{stage}@{arm}-round{k}" for stage in per_run for arm in arms for k in rounds}
     assert set(stages) == wanted | {"prompts"} | {f"base@{arm}" for arm in arms}
-    assert len(stages) <= 60
+    assert len(stages) <= STAGES[config.stem]
+    tracked = {
+        key for stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].values() for key in stage["params"]
+    }
+    assert {key for key in tracked if "." not in key} <= set(document)  # DVC stops where a block is missing
+
+
+@pytest.mark.parametrize("name", ["arms", "paper"])
+def test_the_four_arms_are_the_papers(name: str) -> None:
+    config = ROOT / f"configs/{name}.yaml"
+    arms = {arm: params.load(config, [], arm, 2) for arm in ("random", "numerical", "wim-fixed", "wim-moving")}
+    assert [(p.rate.method, p.judged_by) for p in arms.values()] == [
+        ("random", "base"),
+        ("numerical", "base"),
+        ("wim", "base"),
+        ("wim", "current"),
+    ]
+    assert {(p.train.reference, p.train.beta, p.train.loss) for p in arms.values()} == {("base", 0.1, "sigmoid")}
+
+
+def test_the_papers_judge_searches_contrastively_and_not_by_vllm() -> None:
+    from builder.judge import who
+
+    settings = params.load(ROOT / "configs/paper.yaml", [], "wim-moving")
+    assert (settings.engine.name, who(settings, None)[0].engine.name) == ("vllm", "transformers")
+    assert settings.judge.contrastive == params.Contrastive(alpha=0.6, k=4)
 
 
 def test_the_shipped_parameters_are_the_demo() -> None:
