@@ -240,6 +240,12 @@ def _winrate(arguments: Namespace) -> Any:
     return result
 
 
+def _eval(arguments: Namespace) -> Any:
+    arguments.run.mkdir(parents=True, exist_ok=True)
+    arguments.text = lambda result: _call("analysis.benchmarks:text", result)
+    return _call("analysis.benchmarks:run", arguments.run, _params(arguments), arguments.policy)
+
+
 def _clean(arguments: Namespace) -> Any:
     result = _call("builder.clean:run", arguments.kind, arguments.all, arguments.unused_for, arguments.dry_run)
     arguments.text = lambda _: _call("builder.clean:text", result)
@@ -328,6 +334,9 @@ def _add_results(commands: Any) -> None:
     winrate.add_argument("a", type=Path, metavar="A", help="a run folder that `wim evaluate` has filled")
     winrate.add_argument("b", type=Path, metavar="B", nargs="?", help="default: the base model")
     winrate.add_argument("--truth", action="store_true", help="the evaluation's values decide, and no judge")
+    evaluation = _command(commands, "eval", "standard benchmarks of a run's policy and of its base model", _eval)
+    evaluation.add_argument("run", type=Path, metavar="RUN")
+    evaluation.add_argument("--policy", type=Path, metavar="FOLDER", help="default: RUN/policy, else the base model")
     report = _command(commands, "report", "one HTML page on runs", _report)
     report.add_argument("runs", type=Path, nargs="+", metavar="RUN")
     report.add_argument("-o", "--out", type=Path, required=True, metavar="FILE")

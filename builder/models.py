@@ -73,6 +73,17 @@ def _load(name: str, options: dict[str, Any], dtype: str) -> tuple[Any, Any]:
     return chats, model.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def add_adapter(model: Any, folder: Path, name: str = "default") -> None:
+    """Load an adapter into ``model`` and turn it on. Raises EngineError if it does not fit."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()  # it tells a misfit on twenty lines before it raises
+    try:
+        model.load_adapter(str(folder), adapter_name=name)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise EngineError(f"adapter {folder}: does not fit the model: {first_line(error)}") from error
+
+
 @contextlib.contextmanager
 def _told(name: str) -> Iterator[None]:
     """What keeps a model from loading, in one line."""

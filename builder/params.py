@@ -12,8 +12,8 @@ from builder.params_engine import EndpointEngine, Engine, Price, TransformersEng
 from builder.params_train import BY_MARGIN, SMOOTHED, Lora, Reward, Train
 
 __all__ = [
-    "BY_MARGIN", "SMOOTHED", "Contrastive", "Embed", "EndpointEngine", "Engine", "Evaluate", "Judge", "Lora", "Model",
-    "Pair", "Params", "Price", "Prompts", "Publish", "Rate", "Rating", "Reward", "Train", "TransformersEngine",
+    "BY_MARGIN", "SMOOTHED", "Contrastive", "Embed", "EndpointEngine", "Engine", "Eval", "Evaluate", "Judge", "Lora",
+    "Model", "Pair", "Params", "Price", "Prompts", "Publish", "Rate", "Rating", "Reward", "Train", "TransformersEngine",
     "arms", "load",
 ]  # fmt: skip
 
@@ -166,6 +166,28 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
+class Eval:
+    """`wim eval`: ``tasks`` of lm-evaluation-harness, ``include``: a folder of further ones, or one's file.
+
+    ``limit`` questions of each task (null: all); ``num_fewshot`` examples before a question (null: the task's own).
+    """
+
+    tasks: tuple[str, ...] = ()
+    include: str | None = None
+    limit: int | None = None
+    num_fewshot: int | None = None
+    chat_template: bool = True
+    batch_size: int = 8
+    dtype: Literal["float64", "float32", "bfloat16"] = "float32"
+
+    def __post_init__(self) -> None:
+        require(self.limit is None or self.limit >= 1, "eval.limit", "null or at least 1", self.limit)
+        shots = self.num_fewshot
+        require(shots is None or shots >= 0, "eval.num_fewshot", "null, or 0 or more", shots)
+        require(self.batch_size >= 1, "eval.batch_size", "at least 1", self.batch_size)
+
+
+@dataclass(frozen=True)
 class Publish:
     """``repo``: pushed to this dataset on the Hub, if set."""
 
@@ -190,6 +212,7 @@ class Params:
     evaluate: Evaluate = field(default_factory=Evaluate)
     train: Train = field(default_factory=Train)
     reward: Reward = field(default_factory=Reward)
+    eval: Eval = field(default_factory=Eval)
     publish: Publish = field(default_factory=Publish)
 
     def __post_init__(self) -> None:

@@ -15,7 +15,6 @@ from builder.errors import EngineError
 from builder.params import Params
 from builder.policy import Policy
 from builder.statuses import Reason
-from builder.tables import first_line
 
 if TYPE_CHECKING:
     import torch
@@ -77,19 +76,10 @@ class Engine:
             return
         if policy not in self.adapters:
             name = f"adapter{len(self.adapters)}"
-            self._load_adapter(str(policy.adapter), name)
+            models.add_adapter(self.model, policy.adapter, name)
             self.adapters[policy] = name
         self.model.enable_adapters()
         self.model.set_adapter(self.adapters[policy])
-
-    def _load_adapter(self, folder: str, name: str) -> None:
-        from transformers.utils import logging
-
-        logging.set_verbosity_error()  # it tells a misfit on twenty lines before it raises
-        try:
-            self.model.load_adapter(folder, adapter_name=name)
-        except (OSError, ValueError, RuntimeError) as error:
-            raise EngineError(f"adapter {folder}: does not fit the model: {first_line(error)}") from error
 
     def _generate(self, prompts: list[list[int]], seeds: list[int], sampling: Sampling) -> list[Completion]:
         import torch
