@@ -258,11 +258,13 @@ def _read(found: Any, truncated: bool) -> Answers:
         keys = sorted(key for key in entry if "," in key and "_stderr," not in key)
         if not keys:
             continue  # a group without a figure of its own
-        samples = [sample for leaf in _leaves(task, found["group_subtasks"]) for sample in found["samples"][leaf]]
+        leaves = _leaves(task, found["group_subtasks"])
+        samples = [sample for leaf in leaves for sample in found["samples"][leaf]]
+        shots = {found["n-shot"][leaf] for leaf in leaves}
         scores[task] = {key.removesuffix(",none"): _score(entry, key, samples) for key in keys}
         about[task] = {
             "version": str(found["versions"].get(task)),
-            "num_fewshot": found["n-shot"].get(task),
+            "num_fewshot": shots.pop() if len(shots) == 1 else None,
             "n": entry["sample_len"],
             "part_of_group": task in inside,
         }

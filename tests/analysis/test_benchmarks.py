@@ -189,6 +189,7 @@ def test_two_runs_give_the_same_bytes_and_groups_their_parts(
     result = json.loads(written[0])
     tasks = result["tasks"]
     assert tasks["animals"]["metrics"]["acc"] == tasks["animals_choice"]["metrics"]["acc"]
+    assert tasks["animals"]["num_fewshot"] == 0
     words = tasks["animals_words"]["metrics"]["exact_match,size"]
     assert words["base_value"] == pytest.approx(np.mean(sizes_by_hand()))
     assert words["base_value"] != words["value"]
