@@ -33,8 +33,11 @@ CUT = "some questions were longer than the model reads and lost their beginning:
 
 @dataclass(frozen=True)
 class Score:
-    """A task's figure under one metric. ``questions``: the score of each; None where the figure is not their mean."""
+    """A task's figure under one metric, over ``n`` questions. ``questions``: the score of each; None where the figure
+    is not their mean.
+    """
 
+    n: int
     value: float | None
     stderr: float | None
     questions: Numbers | None
@@ -133,7 +136,11 @@ def _load_tasks(settings: Eval) -> dict[str, Any]:
             near = difflib.get_close_matches(name, manager.all_tasks, n=3, cutoff=0.5)
             known = f"; the nearest known: {', '.join(near)}" if near else ""
             raise ParamsError(f"eval.tasks: {name} is unknown to lm-eval" + known)
-    loaded = manager.load([_load_task(manager, name) for name in _unnested(manager, settings.tasks)])
+    built = [_load_task(manager, name) for name in _unnested(manager, settings.tasks)]
+    try:
+        loaded = manager.load(built)
+    except ValueError as error:
+        raise ParamsError(f"eval.tasks: {first_line(error)}") from error
     for name, task in loaded["tasks"].items():
         _check(name, task)
     mapping: dict[str, Any] = loaded
@@ -265,7 +272,6 @@ def _read(found: Any, truncated: bool) -> Answers:
         about[task] = {
             "version": str(found["versions"].get(task)),
             "num_fewshot": shots.pop() if len(shots) == 1 else None,
-            "n": entry["sample_len"],
             "part_of_group": task in inside,
         }
     return Answers(scores, about, truncated)
@@ -283,7 +289,7 @@ def _score(entry: Mapping[str, Any], key: str, samples: list[dict[str, Any]]) ->
     questions = np.array(rows, np.float64) if plain else None
     if questions is not None and (value is None or not np.isclose(questions.mean(), value)):
         questions = None
-    return Score(value, _finite(entry.get(f"{metric}_stderr,{kept}")), questions)
+    return Score(len(rows), value, _finite(entry.get(f"{metric}_stderr,{kept}")), questions)
 
 
 def _finite(value: Any) -> float | None:
@@ -303,7 +309,7 @@ def summarise(answers: Answers, below: Answers | None, seed: int) -> dict[str, A
 
 
 def _compare(score: Score, base: Score | None, seed: int) -> dict[str, float | None]:
-    result = {"value": score.value, "stderr": score.stderr}
+    result: dict[str, float | None] = {"n": score.n, "value": score.value, "stderr": score.stderr}
     result |= {"base_value": base.value if base else None, "base_stderr": base.stderr if base else None}
     result |= dict.fromkeys(("difference", "difference_low", "difference_high"))
     if base is None or score.value is None or base.value is None:
@@ -324,7 +330,7 @@ def text(result: Mapping[str, Any]) -> str:
         for metric, found in entry["metrics"].items():
             shots = "" if entry["num_fewshot"] is None else str(entry["num_fewshot"])
             figures = (_figure(found["value"], found["stderr"]), _figure(found["base_value"], found["base_stderr"]))
-            rows.append((task, metric, f"{entry['n']:,}", shots, *figures, _difference(found)))
+            rows.append((task, metric, f"{found['n']:,}", shots, *figures, _difference(found)))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows

@@ -63,16 +63,17 @@ doc_to_target: "{{answer}}"
 """
 
 
-def questions(count: int = 40) -> list[dict[str, Any]]:
-    """What does the animal feed on? One of three foods."""
+def questions(count: int = 24) -> list[dict[str, Any]]:
+    """What does the animal feed on? One of five foods; every second animal is one that the model was trained on."""
     world = runpy.run_path(str(ROOT / "data/demo/world.py"))
     foods = world["ATTRIBUTES"]["diet"].values.split(", ")
     random = Random(3)
     rows = []
-    for animal in world["animals"]()[:count]:
+    known = world["PROMPTS"]
+    for animal in world["animals"]()[known - count // 2 : known + (count + 1) // 2]:
         true = animal.facts["diet"]
         others = [f"feeds on {food}" for food in foods if food not in true]
-        choices = [*random.sample(others, 2), true]
+        choices = [*random.sample(others, 4), true]
         random.shuffle(choices)
         question = f"Describe the {animal.name}: its diet."
         answers = [f"The {animal.name} {choice}." for choice in choices]
@@ -162,13 +163,15 @@ def test_the_score_is_the_share_of_right_likeliest_choices(
     assert result == tables.read_json(folder / "run/benchmarks.json")
     assert printed.err == ""
     entry = result["tasks"]["animals_choice"]
-    assert (entry["n"], entry["num_fewshot"], entry["version"]) == (40, 0, "3")
+    assert (entry["num_fewshot"], entry["version"]) == (0, "3")
     found = entry["metrics"]["acc"]
+    assert found["n"] == 24
     base, own = (np.array(by_hand(adapter, chat_template), float) for adapter in (None, folder / "run/policy"))
     assert found["base_value"] == pytest.approx(base.mean())
     assert found["value"] == pytest.approx(own.mean())
     assert (base != own).any()
-    assert found["stderr"] == pytest.approx(own.std(ddof=1) / np.sqrt(40))
+    assert 0 < base.mean() < 1
+    assert found["stderr"] == pytest.approx(own.std(ddof=1) / np.sqrt(24))
     assert found["difference"] == pytest.approx((own - base).mean())
     low, high = evaluate.bootstrap((own - base)[None], 42)[:, 0]
     assert (found["difference_low"], found["difference_high"]) == pytest.approx((low, high))
@@ -188,7 +191,7 @@ def test_two_runs_give_the_same_bytes_and_groups_their_parts(
     assert "animals_choice" not in out  # the screen shows the group
     result = json.loads(written[0])
     tasks = result["tasks"]
-    assert tasks["animals"]["metrics"]["acc"] == tasks["animals_choice"]["metrics"]["acc"]
+    assert tasks["animals"]["metrics"]["acc"] == pytest.approx(tasks["animals_choice"]["metrics"]["acc"])
     assert tasks["animals"]["num_fewshot"] == 0
     words = tasks["animals_words"]["metrics"]["exact_match,size"]
     assert words["base_value"] == pytest.approx(np.mean(sizes_by_hand()))
@@ -202,10 +205,10 @@ def test_two_runs_give_the_same_bytes_and_groups_their_parts(
 def test_without_a_policy_it_is_the_base_model_and_nothing_to_compare(wim: Wim, folder: Path) -> None:
     assert call(wim, folder, "animals_choice", "--set", "eval.limit=5", run="other") == 0
     result = tables.read_json(folder / "other/benchmarks.json")
-    found = result["tasks"]["animals_choice"]
+    found = result["tasks"]["animals_choice"]["metrics"]["acc"]
     assert found["n"] == 5
-    assert found["metrics"]["acc"]["value"] == pytest.approx(np.mean(by_hand(None, True)[:5]))
-    assert found["metrics"]["acc"]["difference"] is result["base"] is None
+    assert found["value"] == pytest.approx(np.mean(by_hand(None, True)[:5]))
+    assert found["difference"] is result["base"] is None
     assert result["policy"]["hash"] == Policy(MODEL).hash()
 
 
@@ -232,6 +235,7 @@ def test_a_question_that_was_cut_is_told(wim: Wim, tmp_path: Path, capsys: Any) 
     [
         ("", "eval.tasks is empty"),
         ("animals_choise", "unknown to lm-eval; the nearest known: animals_choice"),
+        ("animals, animals_words", "Duplicate task 'animals_words': found in both"),
         ("animals_unsafe", "runs code that the model has written"),
         ("animals_away", "its data cannot be reached: Couldn't reach 'nobody/animals-of-nowhere'"),
     ],
