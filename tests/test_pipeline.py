@@ -100,6 +100,11 @@ def test_the_papers_judge_searches_contrastively_and_not_by_vllm() -> None:
     assert settings.judge.contrastive == params.Contrastive(alpha=0.6, k=4)
 
 
+def test_the_papers_benchmarks_are_named() -> None:
+    tasks = params.load(ROOT / "configs/paper.yaml").eval.tasks
+    assert tasks == ("bbh_cot_fewshot", "gpqa_diamond_zeroshot", "ifeval", "mmlu")
+
+
 def test_the_shipped_parameters_are_the_demo() -> None:
     assert (ROOT / "params.yaml").read_text() == (ROOT / "configs/demo.yaml").read_text()
 
