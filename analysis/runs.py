@@ -37,14 +37,20 @@ class Run:
 
     def scale(self) -> tuple[float, float]:
         """The scale of the ``rating`` column, as the ratings table says it was made."""
-        low, high = self._settings("ratings").get("rating", {}).get("scale", Rating().scale)
+        low, high = self.settings("ratings").get("rating", {}).get("scale", Rating().scale)
         return float(low), float(high)
+
+    def seed(self) -> int | None:
+        """The seed that the run's tables name; None for tables made by others."""
+        said = (self.settings(name).get("seed") for name in ("completions", "ratings", "pairs", "training"))
+        return next((seed for seed in said if isinstance(seed, int)), None)
 
     def judge(self) -> str:
         """Whose ratings the pairs compare: a judge's name, or ``mean``."""
-        return str(self._settings("pairs").get("pair", {}).get("judge", MEAN))
+        return str(self.settings("pairs").get("pair", {}).get("judge", MEAN))
 
-    def _settings(self, name: str) -> dict[str, Any]:
+    def settings(self, name: str) -> dict[str, Any]:
+        """The parameters that the table says it was made with; empty where it says none."""
         file = tables.path(self.path, name)
         if not file.is_file():
             return {}
