@@ -82,9 +82,14 @@ def training(values: pl.DataFrame, title: str, arms: Sequence[str]) -> alt.Chart
     )
 
 
-def _arms(arms: Sequence[str]) -> alt.Color:
+def colours(arms: Sequence[str]) -> dict[str, str]:
+    """Each arm's colour: its own, or one that is free."""
     free = iter(FREE * len(arms))
-    return _colour("arm", list(arms), [FIXED.get(arm) or next(free) for arm in arms])
+    return {arm: FIXED.get(arm) or next(free) for arm in arms}
+
+
+def _arms(arms: Sequence[str]) -> alt.Color:
+    return _colour("arm", list(arms), list(colours(arms).values()))
 
 
 def _colour(field: str, domain: list[str], colours: list[str]) -> alt.Color:

@@ -76,7 +76,12 @@ def of_ratings(values: Values, scale: tuple[float, float]) -> pl.DataFrame:
 def of_deltas(pairs: JudgedPairs, scale: tuple[float, float]) -> pl.DataFrame:
     """Deltas as shares of the scale's width in [0, 1], in bins (low, high, count, share of all)."""
     low, high = scale
-    return _bins(pairs.delta / (high - low), 1.0 / DELTA_BINS, DELTA_BINS, 0.0)
+    return of_shares(pairs.delta / (high - low))
+
+
+def of_shares(deltas: Values) -> pl.DataFrame:
+    """Deltas that are shares of their scale's width already, in the same bins."""
+    return _bins(deltas, 1.0 / DELTA_BINS, DELTA_BINS, 0.0)
 
 
 def _bins(offsets: Values, width: float, bins: int, start: float) -> pl.DataFrame:

@@ -5,35 +5,46 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from analysis import winrate
 from analysis.experiment import Cell
-from analysis.intervals import Estimate, Numbers, pigeonhole
+from analysis.intervals import Estimate, pigeonhole
 from analysis.rated import cells as crossed
 from builder import tables
 
 COLUMNS = {"value": pl.Float64, "text": pl.String, "base_value": pl.Float64, "base_text": pl.String}
+ONE = pl.lit(1.0).alias("n")
 LENGTH_RESAMPLES = 400  # each is a fit of its own
 
 
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """Of one arm. ``win_rate`` counts ties half.
+Rows = NDArray[np.int64]
 
-    ``wins``, ``losses``, ``ties`` are by prompt, from the mean over seeds: seeds share prompts and are no
-    further evidence in an exact test. ``against_base`` parts are None where the base model's values are absent.
+
+@dataclass(frozen=True, eq=False)
+class Versus:
+    """Against the base model; a tie counts half in ``win_rate``.
+
+    ``wins`` and ``losses`` are by prompt, from the mean over seeds: seeds share the prompts and are no
+    further evidence in an exact test. ``prompts_needed``: of winrate.WinRate.
     """
 
-    coverage: Estimate
-    difference: Estimate | None
-    win_rate: Estimate | None
+    difference: Estimate
+    win_rate: Estimate
     length_controlled: Estimate | None
     prompts: int
     wins: int
     losses: int
-    ties: int
-    p_value: float | None
+    p_value: float
     prompts_needed: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """Of one arm; ``versus`` is None where an older evaluation does not hold the base model's completions."""
+
+    coverage: Estimate
+    versus: Versus | None = None
 
 
 def read(cells: Sequence[Cell]) -> pl.DataFrame | None:
@@ -60,30 +71,35 @@ def read(cells: Sequence[Cell]) -> pl.DataFrame | None:
     return pl.concat(frames).sort("seed", "prompt_id") if frames else None
 
 
-def of(frame: pl.DataFrame) -> Outcome:
-    """The outcome of the cells in ``frame``, as ``read`` gives them."""
-    one = pl.lit(1.0).alias("n")
-    coverage = pigeonhole(crossed(frame.select("seed", "prompt_id", one, "value"))).ratio("value", "n")
-    compared = frame.filter(pl.col("base_value").is_not_null())
+def of(frame: pl.DataFrame) -> Outcome | None:
+    """The outcome of the cells in ``frame``, as ``read`` gives them; None where no prompt has a true value."""
+    frame = frame.drop_nulls("value")
+    if frame.is_empty():
+        return None
+    compared = frame.drop_nulls("base_value")
     if compared.is_empty():
-        return Outcome(coverage, None, None, None, 0, 0, 0, 0, None, None)
+        return Outcome(coverage(frame))
     gain = pl.col("value") - pl.col("base_value")
     score = (gain.sign() / 2 + 0.5).alias("score")
-    found = pigeonhole(crossed(compared.select("seed", "prompt_id", one, gain.alias("gain"), score)))
+    found = pigeonhole(crossed(compared.select("seed", "prompt_id", ONE, gain.alias("gain"), score)))
     by_prompt = compared.group_by("prompt_id", maintain_order=True).agg(score.mean())["score"].to_numpy()
     wins, losses = int((by_prompt > 0.5).sum()), int((by_prompt < 0.5).sum())
-    return Outcome(
-        coverage,
-        found.ratio("gain", "n"),
-        found.ratio("score", "n"),
-        length_controlled(compared.with_columns(score)),
-        len(by_prompt),
-        wins,
-        losses,
-        len(by_prompt) - wins - losses,
-        winrate.sign_test(wins, losses),
-        winrate.prompts_needed(by_prompt),
+    versus = Versus(
+        difference=found.ratio("gain", "n"),
+        win_rate=found.ratio("score", "n"),
+        length_controlled=length_controlled(compared.with_columns(score)),
+        prompts=len(by_prompt),
+        wins=wins,
+        losses=losses,
+        p_value=winrate.sign_test(wins, losses),
+        prompts_needed=winrate.prompts_needed(by_prompt),
     )
+    return Outcome(coverage(frame), versus)
+
+
+def coverage(frame: pl.DataFrame) -> Estimate:
+    """The mean ``value`` of rows (seed, prompt_id, value)."""
+    return pigeonhole(crossed(frame.select("seed", "prompt_id", ONE, "value"))).ratio("value", "n")
 
 
 def length_controlled(compared: pl.DataFrame, seed: int = 0) -> Estimate | None:
@@ -112,14 +128,9 @@ def length_controlled(compared: pl.DataFrame, seed: int = 0) -> Estimate | None:
     return Estimate(value, draws)
 
 
-def _drawn(generator: np.random.Generator, groups: "np.typing.NDArray[np.int64]") -> "np.typing.NDArray[np.int64]":
+def _drawn(generator: np.random.Generator, groups: Rows) -> Rows:
     """How often each row's group was drawn."""
     size = int(groups.max()) + 1
     counts = np.bincount(generator.integers(0, size, size), minlength=size)
-    times: np.typing.NDArray[np.int64] = counts[groups]
+    times: Rows = counts[groups]
     return times
-
-
-def per_prompt(frame: pl.DataFrame) -> Numbers:
-    """Mean coverage over seeds, by prompt."""
-    return frame.group_by("prompt_id", maintain_order=True).agg(pl.col("value").mean())["value"].to_numpy()

@@ -4,8 +4,6 @@
 and what the text says of its figures.
 """
 
-from dataclasses import dataclass
-
 RANDOM, NUMERICAL, MOVING, FIXED = "random", "numerical", "wim-moving", "wim-fixed"
 ARMS = {RANDOM: "Random", NUMERICAL: "Numerical", MOVING: "WIM, changing judge", FIXED: "WIM, fixed judge"}
 """Our names of the paper's arms, in the order in which its win rates rise."""
@@ -39,28 +37,12 @@ ADVANTAGE_SHAPE = {NUMERICAL: "constant", MOVING: "logarithmic", FIXED: "quadrat
 MODES = (7.0, 8.0)
 """The numbers on which the judge's ratings cluster (7 to 9 in section 3.2)."""
 
-
-@dataclass(frozen=True)
-class Remark:
-    """Something about the paper's own numbers that a reader of the comparison should know."""
-
-    about: str
-    text: str
-
-
-REMARKS = (
-    Remark(
-        "table 1",
-        "The paper's text says 47.82% for the gain in average delta; its own 1.396 / 0.928 is 50.4%. The two deltas stand "
-        "on different scales, 1 to 10 and 0 to 10: divided by their widths they differ by 35.4%.",
-    ),
-    Remark(
-        "tables 2 and 3",
-        "The paper defines neither the window of its differences nor the unit of its entropy, so signs and the order of "
-        "the arms are compared, not sizes. Ours are nats per token.",
-    ),
-    Remark(
-        "win rates",
-        "The paper's judge is gpt-4o-mini on 1,000 completions; it calls its own differences not significant.",
-    ),
-)
+REMARKS = {
+    "table 1": "The paper's text says 47.82% for the gain in average delta; its own 1.396 / 0.928 is 50.4%. The two "
+    "deltas stand on different scales, 1 to 10 and 0 to 10: divided by their widths they differ by 35.4%.",
+    "tables 2 and 3": "The paper defines neither the window of its differences nor the unit of its entropy, so signs "
+    "and the order of the arms are compared, not sizes. Our entropy is in nats per token.",
+    "win rates": "The paper's judge is gpt-4o-mini on 1,000 completions; it calls its own differences not significant.",
+    "figures": "The paper does not say whether the reward of its figures is multiplied by beta; ours is.",
+}
+"""What a reader of the comparison should know of the paper's own numbers."""

@@ -72,7 +72,7 @@ def middle(scale: tuple[float, float]) -> float:
 def of_cells(cells: Iterable[Cell]) -> dict[str, list[Rated]]:
     """By method. Runs of one seed and round that hold the same judgements, as those of round 0, count once."""
     rated: dict[str, list[Rated]] = {method: [] for method in METHODS}
-    seen = set[tuple[int, int, int]]()
+    seen = set[tuple[int, int, object]]()
     for cell in cells:
         ratings = tables.read(tables.find(cell.run.path, "ratings"), "ratings", READ)
         # As in stats.json: a judgement on an empty completion counts nowhere. Other reasons are the arm's own.

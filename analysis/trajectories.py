@@ -40,7 +40,8 @@ class Curve:
     r2: float | None
 
     def at(self, steps: Numbers) -> Numbers:
-        return design(self.family, steps) @ np.array(self.coefficients)
+        values: Numbers = design(self.family, steps) @ np.array(self.coefficients)
+        return values
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +104,8 @@ def fit(rows: Numbers, seed: int = 0) -> Fit | None:
 def _coefficients(values: Numbers, terms: Numbers) -> Numbers:
     """[rows, terms] of ``values`` [rows, steps]. Terms are scaled to one size, for the sake of the step's square."""
     size = np.abs(terms).max(axis=0)
-    return (np.linalg.pinv(terms / size) @ values.T).T / size
+    found: Numbers = (np.linalg.pinv(terms / size) @ values.T).T / size
+    return found
 
 
 def _squares(values: Numbers, terms: Numbers) -> Numbers:
@@ -132,13 +134,15 @@ def _resampled(rows: Numbers, steps: Numbers, block: int, seed: int) -> Numbers:
     generator = np.random.default_rng([seed, 2])
     starts = generator.integers(0, count - block + 1, (RESAMPLES, -(-count // block)))
     places = (starts[:, :, None] + np.arange(block)).reshape(RESAMPLES, -1)[:, :count]
-    return smooth + np.take_along_axis(residuals, places, axis=1)
+    again: Numbers = smooth + np.take_along_axis(residuals, places, axis=1)
+    return again
 
 
 def _smooth(values: Numbers, steps: Numbers) -> Numbers:
     """The widest curve of ``values`` [rows, steps]."""
     terms = np.stack([term(steps) for term in WIDEST], axis=1)
-    return _coefficients(values, terms) @ terms.T
+    curve: Numbers = _coefficients(values, terms) @ terms.T
+    return curve
 
 
 def _autocorrelation(mean: Numbers, steps: Numbers) -> float:

@@ -234,6 +234,11 @@ def _report(arguments: Namespace) -> Any:
     return _call("analysis.report:run", arguments.runs, arguments.out)
 
 
+def _paper(arguments: Namespace) -> Any:
+    arguments.text = lambda result: _call("analysis.paper:text", result)
+    return _call("analysis.paper:run", arguments.runs, arguments.out)
+
+
 def _winrate(arguments: Namespace) -> Any:
     result = _call("analysis.winrate:run", arguments.a, arguments.b, _params(arguments), arguments.truth)
     arguments.text = lambda _: _call("analysis.winrate:text", result)
@@ -340,6 +345,9 @@ def _add_results(commands: Any) -> None:
     report = _command(commands, "report", "one HTML page on runs", _report)
     report.add_argument("runs", type=Path, nargs="+", metavar="RUN")
     report.add_argument("-o", "--out", type=Path, required=True, metavar="FILE")
+    paper = _command(commands, "paper", "the paper's tables and figures from runs, beside the paper's numbers", _paper)
+    paper.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="of several seeds, arms and rounds")
+    paper.add_argument("-o", "--out", type=Path, required=True, metavar="FILE", help="HTML; the numbers go beside it")
 
 
 def _command(
