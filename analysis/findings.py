@@ -31,7 +31,8 @@ class Finding:
     def row(self) -> list[str]:
         paper = self.paper if isinstance(self.paper, str) else "–" if self.paper is None else self._told(self.paper)
         name = f"{self.quantity}: {self.arm}" if self.arm else self.quantity
-        return [name, shown(self.ours, self.form) if self.ours else "–", paper, str(self.verdict.agreement)]
+        verdict = ": ".join(filter(None, [str(self.verdict.agreement), self.verdict.reason]))
+        return [name, shown(self.ours, self.form) if self.ours else "–", paper, verdict]
 
     def _told(self, number: float) -> str:
         return self.form.format(number)
@@ -71,8 +72,3 @@ def numbers(estimate: Estimate) -> dict[str, float | None]:
 def table(findings: Sequence[Finding]) -> str:
     """A row for each finding; "" without any."""
     return page.table(HEAD, [finding.row() for finding in findings]) if findings else ""
-
-
-def sentences(findings: Sequence[Finding], *remarks: str) -> str:
-    """The findings in words, then what else is to be said; "" without findings."""
-    return page.sentences([*(finding.verdict.sentence for finding in findings), *remarks]) if findings else ""

@@ -6,7 +6,7 @@ import polars as pl
 
 from analysis import benchmarked, charts, outcomes, page, published, verdicts
 from analysis.experiment import Experiment
-from analysis.findings import Finding, Part, numbers, sentences, table
+from analysis.findings import Finding, Part, numbers, table
 from analysis.intervals import Estimate
 from analysis.outcomes import Outcome, Versus
 from analysis.verdicts import Form, Points
@@ -33,10 +33,10 @@ def part(experiment: Experiment) -> Part:
     found = {arm: outcome for arm, outcome in measured.items() if outcome}
     versus = {arm: outcome.versus for arm, outcome in found.items() if outcome.versus}
     findings = _win_rates(versus) + _coverage(found)
-    told = sentences(findings, published.REMARKS["win rates"]) or page.sentences([UNKNOWN])
-    html = page.section(
-        "Win rates and coverage", NOTE, _chart(experiment, found), table(findings), told, _tests(versus)
-    )
+    told = "" if findings else page.sentences([UNKNOWN])
+    note = f"{NOTE} {published.REMARKS['win rates']}"
+    parts = [_chart(experiment, found), table(findings), _tests(versus), told]
+    html = page.section("Win rates and coverage", note, *parts)
     benchmarks = _benchmarks(experiment)
     plain = {arm: _plain(outcome) for arm, outcome in found.items()}
     return Part(html + benchmarks.html, findings + benchmarks.findings, {"outcomes": plain})
@@ -125,7 +125,7 @@ def _benchmarks(experiment: Experiment) -> Part:
         for arm, of in found.items():
             findings += _benchmark(name, arm, of[name], paper) if name in of else []
     head, note = "Table 4: benchmarks", "In percent, of each arm's last policies; by `wim eval`."
-    told = sentences(findings) or page.sentences([BENCHMARKS])
+    told = "" if findings else page.sentences([BENCHMARKS])
     return Part(page.section(head, note, table(findings), told), findings)
 
 

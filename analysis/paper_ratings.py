@@ -8,7 +8,7 @@ import polars as pl
 
 from analysis import charts, histograms, page, published, rated, shapes, verdicts
 from analysis.experiment import Experiment
-from analysis.findings import Finding, Part, numbers, sentences, table
+from analysis.findings import Finding, Part, numbers, table
 from analysis.intervals import Estimate
 from analysis.rated import Rated
 from analysis.verdicts import Points, shown
@@ -19,7 +19,6 @@ FORMS = {
     "average_delta": ("Average delta", "{:.3f}"),
     "normalised_delta": ("Normalised", "{:.4f}"),
     "effect_delta": ("Effect", "{:.3f}"),
-    "skewness": ("Skew", "{:+.2f}"),
 }
 PAPER_SCALE = (1.0, 10.0)
 NOTE = (
@@ -46,12 +45,10 @@ def part(experiment: Experiment) -> Part:
         for scope, statistics in scopes.items()
         for method, of in statistics.items()
     ]
-    told = sentences(found, published.REMARKS["table 1"])
-    first = page.section("Table 1: ties and deltas", NOTE, table(found), told, page.table(head, rows, 2))
+    note = f"{NOTE} {published.REMARKS['table 1']}"
+    first = page.section("Table 1: ties and deltas", note, table(found), page.table(head, rows, 2))
     claims = _shape_findings(ratings)
-    figures = page.section(
-        "Figures: ratings and deltas", SHAPES, table(claims), sentences(claims), page.grid(_figures(ratings))
-    )
+    figures = page.section("Figures: ratings and deltas", SHAPES, table(claims), page.grid(_figures(ratings)))
     plain = {scope: _plain(of) for scope, of in scopes.items()}
     return Part(first + figures, found + claims, {"ties": plain})
 

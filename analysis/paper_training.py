@@ -7,7 +7,7 @@ import polars as pl
 
 from analysis import charts, logged, page, published, trajectories, trajectory_charts, verdicts
 from analysis.experiment import Experiment
-from analysis.findings import Finding, Part, sentences, table
+from analysis.findings import Finding, Part, table
 from analysis.intervals import Estimate
 from analysis.logged import Logged
 from analysis.trajectories import Curve, Fit
@@ -38,15 +38,15 @@ def part(experiment: Experiment) -> Part:
     changes = {name: {arm: logged.difference(of) for arm, of in rows[name].items()} for name in (LOSS, ENTROPY)}
     found = _findings("table 2", "Loss difference", changes[LOSS], published.LOSS_DIFFERENCE, "{:+.4f}")
     found += _ratio(changes[LOSS])
-    found += _findings("table 3", "Mean entropy difference", changes[ENTROPY], published.ENTROPY_DIFFERENCE, "{:+.4g}")
-    again = RESTARTS if logged.restarts(experiment.cells) else ""
-    told = sentences(found, published.REMARKS["tables 2 and 3"])
+    found += _findings("table 3", "Mean entropy difference", changes[ENTROPY], published.ENTROPY_DIFFERENCE, "{:+.4f}")
+    remark = published.REMARKS["tables 2 and 3"] + (RESTARTS if logged.restarts(experiment.cells) else "")
+    note = f"{NOTE} {remark}"
     figures = [
         page.figure(charts.training(_points(rows[name]), title, list(rows[name])), title, "mean over seeds")
         for name, title in ((LOSS, "Loss"), (ENTROPY, "Entropy (nats per token)"))
         if rows[name]
     ]
-    html = page.section("Tables 2 and 3: loss and entropy", NOTE + again, table(found), told, page.grid(figures))
+    html = page.section("Tables 2 and 3: loss and entropy", note, table(found), page.grid(figures))
     curves, fits = _curves(rows[ADVANTAGE])
     return Part(html + curves.html, found + curves.findings, {"fits": fits})
 
@@ -116,10 +116,10 @@ def _curves(rows: Rows) -> tuple[Part, dict[str, dict[str, object]]]:
         )
         for arm, of in rows.items()
     ]
-    told = sentences(found, published.REMARKS["figures"])
     plain = {arm: _plain(fit) for arm, fit in fits.items()}
-    parts = [page.grid(figures), _table(fits), told]
-    return Part(page.section("Figures: reward advantage", CURVES, *parts), found), plain
+    note = f"{CURVES} {published.REMARKS['figures']}"
+    html = page.section("Figures: reward advantage", note, page.grid(figures), table(found), _table(fits))
+    return Part(html, found), plain
 
 
 def _domain(rows: Rows) -> tuple[float, float]:
@@ -133,7 +133,7 @@ def _equation(curve: Curve) -> str:
     told = ", ".join(
         f"{name} = {value:.4g}" for name, value in zip(trajectories.COEFFICIENTS, curve.coefficients, strict=False)
     )
-    return f"{SHOWN[curve.family]}, {told}"
+    return f"{curve.family}: {told}" if curve.family == "constant" else f"{curve.family}, {SHOWN[curve.family]}: {told}"
 
 
 def _table(fits: Mapping[str, Fit]) -> str:

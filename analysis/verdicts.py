@@ -13,6 +13,8 @@ from typing import Protocol
 from analysis.intervals import Estimate
 from analysis.trajectories import Fit
 
+POINTS = " points"
+
 
 class Form(Protocol):
     """How a number is written; a format string is one."""
@@ -22,12 +24,12 @@ class Form(Protocol):
 
 @dataclass(frozen=True)
 class Points:
-    """A difference of two shares: ``+36.9 points``."""
+    """A difference of two shares in percentage points: ``+36.9 points``."""
 
     decimals: int
 
     def format(self, value: float, /) -> str:
-        return f"{100 * value:+.{self.decimals}f} points"
+        return f"{100 * value:+.{self.decimals}f}{POINTS}"
 
 
 SURE = 0.95
@@ -44,55 +46,66 @@ class Agreement(StrEnum):
 
 @dataclass(frozen=True)
 class Verdict:
-    """``sentence`` says what was compared and how it came out."""
+    """``reason`` is for a table's cell, ``sentence`` says what was compared and how it came out."""
 
     agreement: Agreement
+    reason: str
     sentence: str
 
 
 def shown(ours: Estimate, form: Form) -> str:
-    """``43.8% [40.1%, 47.2%]``, in the format ``form``."""
+    """``43.8% [40.1%, 47.2%]``; a number without an interval stands alone."""
     low, high = ours.interval
     if math.isnan(ours.value):
         return "–"
-    return form.format(ours.value) + ("" if math.isnan(low) else f" [{form.format(low)}, {form.format(high)}]")
+    value, *ends = (form.format(number).removesuffix(POINTS) for number in (ours.value, low, high))
+    unit = POINTS if form.format(0.0).endswith(POINTS) else ""
+    return value + ("" if math.isnan(low) else f" [{', '.join(ends)}]") + unit
+
+
+def _verdict(agreement: Agreement, what: str, ours: Estimate, paper: float, form: Form, reason: str) -> Verdict:
+    start = f"{what}: ours is {shown(ours, form)}, the paper's {form.format(paper)}"
+    return Verdict(agreement, reason, f"{start}: {reason}.")
 
 
 def same_number(what: str, ours: Estimate, paper: float, form: Form) -> Verdict:
     """For numbers in the same unit: does the paper's lie inside our interval?"""
     low, high = ours.interval
-    start = f"{what}: ours is {shown(ours, form)}, the paper's {form.format(paper)}"
     if math.isnan(low):
-        return Verdict(Agreement.OPEN, f"{start}; ours has no interval to hold it against.")
-    if low <= paper <= high:
-        return Verdict(Agreement.AGREES, f"{start}: inside our interval.")
-    side = "above" if paper > high else "below"
-    return Verdict(Agreement.DIFFERS, f"{start}: {side} our interval.")
+        agreement, reason = Agreement.OPEN, "ours has no interval"
+    elif low <= paper <= high:
+        agreement, reason = Agreement.AGREES, "the paper's is inside our interval"
+    else:
+        side = "above" if paper > high else "below"
+        agreement, reason = Agreement.DIFFERS, f"the paper's is {side} our interval"
+    return _verdict(agreement, what, ours, paper, form, reason)
 
 
 def same_side(what: str, ours: Estimate, paper: float, form: Form, level: float = 0.0) -> Verdict:
     """For numbers whose sizes do not compare: is ours on the same side of ``level``, where nothing differs?"""
     low, high = ours.interval
-    start = f"{what}: ours is {shown(ours, form)}, the paper's {form.format(paper)}"
-    neutral = f"{level:g}"
-    if not (low > level or high < level):
-        return Verdict(Agreement.OPEN, f"{start}; our interval does not exclude {neutral}, so the side cannot be told.")
     side, other = ("above", "below") if low > level else ("below", "above")
-    if (low > level) == (paper > level):
-        return Verdict(Agreement.AGREES, f"{start}: both are {side} {neutral}.")
-    return Verdict(Agreement.DIFFERS, f"{start}: ours is {side} {neutral}, the paper's {other}.")
+    if not (low > level or high < level):
+        agreement, reason = Agreement.OPEN, f"our interval does not exclude {level:g}"
+    elif (low > level) == (paper > level):
+        agreement, reason = Agreement.AGREES, f"both are {side} {level:g}"
+    else:
+        agreement, reason = Agreement.DIFFERS, f"ours is {side} {level:g}, the paper's {other}"
+    return _verdict(agreement, what, ours, paper, form, reason)
 
 
 def not_significant(what: str, ours: Estimate, paper: float, form: Form, level: float) -> Verdict:
-    """For a number of the paper's that it calls not significant: do we show a difference from ``level``?"""
+    """For a number that the paper calls not significant: do we show a difference from ``level``?"""
     low, high = ours.interval
-    start = f"{what}: ours is {shown(ours, form)}, the paper's {form.format(paper)}, not significant"
+    neutral = form.format(level)
     if math.isnan(low):
-        return Verdict(Agreement.OPEN, f"{start}; ours has no interval.")
-    if low <= level <= high:
-        return Verdict(Agreement.AGREES, f"{start}: neither shows a difference from {form.format(level)}.")
-    side = "above" if low > level else "below"
-    return Verdict(Agreement.DIFFERS, f"{start}: ours is {side} {form.format(level)} beyond its interval.")
+        agreement, reason = Agreement.OPEN, "ours has no interval"
+    elif low <= level <= high:
+        agreement, reason = Agreement.AGREES, f"neither shows a difference from {neutral}"
+    else:
+        side = "above" if low > level else "below"
+        agreement, reason = Agreement.DIFFERS, f"ours is {side} {neutral}, the paper's not significantly so"
+    return _verdict(agreement, what, ours, paper, form, reason)
 
 
 def order(what: str, ours: Mapping[str, Estimate], paper: Mapping[str, float]) -> Verdict | None:
@@ -108,11 +121,10 @@ def order(what: str, ours: Mapping[str, Estimate], paper: Mapping[str, float]) -
         return None
     rest = len(pairs) - alike - len(reversed_)
     number = f"{len(pairs)} pairs of arms" if len(pairs) > 1 else "one pair of arms"
-    found = [f"{alike} as in the paper", f"{len(reversed_)} the other way round", f"{rest} cannot be told apart"]
     told = f" ({'; '.join(reversed_)})" if reversed_ else ""
-    sentence = f"{what}, the order of the arms: of {number}, {', '.join(found)}{told}."
+    reason = f"of {number} {alike} as in the paper, {len(reversed_)} the other way round, {rest} not told apart"
     agreement = Agreement.DIFFERS if reversed_ else Agreement.OPEN if rest else Agreement.AGREES
-    return Verdict(agreement, sentence)
+    return Verdict(agreement, reason, f"{what}, the order of the arms: {reason}{told}.")
 
 
 def curve(arm: str, fit: Fit, paper: str) -> Verdict:
@@ -120,28 +132,29 @@ def curve(arm: str, fit: Fit, paper: str) -> Verdict:
     chosen, other = fit.chosen, fit.cross_validated
     start = f"{arm}: the reward advantage is {chosen.family} by AICc (in {chosen.chosen_share:.0%} of the resamples)"
     start += f" and {other.family} by leaving out {fit.by}; the paper calls it {paper}"
-    of_paper = next(found for found in fit.curves if found.family == paper)
+    share = next(found.chosen_share for found in fit.curves if found.family == paper)
     if chosen.family == other.family == paper:
-        return Verdict(Agreement.AGREES, f"{start}: the same.")
-    if paper in (chosen.family, other.family) or of_paper.chosen_share > 1 - SURE:
-        share = f"{of_paper.chosen_share:.0%}"
-        return Verdict(Agreement.OPEN, f"{start}, as {share} of the resamples do: the choice is not firm.")
-    return Verdict(Agreement.DIFFERS, f"{start}, which {of_paper.chosen_share:.0%} of the resamples choose.")
+        agreement, reason = Agreement.AGREES, "the same"
+    elif paper in (chosen.family, other.family) or share > 1 - SURE:
+        agreement, reason = Agreement.OPEN, f"{share:.0%} of the resamples choose that, so the choice is not firm"
+    else:
+        agreement, reason = Agreement.DIFFERS, f"{share:.0%} of the resamples choose that"
+    return Verdict(agreement, reason, f"{start}: {reason}.")
 
 
 def claim(what: str, holds: bool | None, found: str) -> Verdict:
     """For what the paper says in words. ``holds`` is None where our numbers leave it open."""
     agreement = Agreement.OPEN if holds is None else Agreement.AGREES if holds else Agreement.DIFFERS
     ending = {None: "so it cannot be told", True: "as the paper says", False: "which is not what the paper says"}[holds]
-    return Verdict(agreement, f"{what}: {found}, {ending}.")
+    return Verdict(agreement, "", f"{what}: {found}, {ending}.")
 
 
 def incomparable(what: str, ours: Estimate, form: Form, why: str) -> Verdict:
-    return Verdict(Agreement.INCOMPARABLE, f"{what}: ours is {shown(ours, form)}; not comparable, {why}.")
+    return Verdict(Agreement.INCOMPARABLE, why, f"{what}: ours is {shown(ours, form)}; not comparable, {why}.")
 
 
 def ours_only(what: str, ours: Estimate, form: Form) -> Verdict:
-    return Verdict(Agreement.OURS_ONLY, f"{what}: ours is {shown(ours, form)}; the paper has no such number.")
+    return Verdict(Agreement.OURS_ONLY, "", f"{what}: ours is {shown(ours, form)}; the paper has no such number.")
 
 
 def counted(verdicts: Sequence[Verdict]) -> str:
