@@ -93,7 +93,8 @@ def _arms(arms: Sequence[str]) -> alt.Color:
 
 
 def _colour(field: str, domain: list[str], colours: list[str]) -> alt.Color:
-    legend = alt.Legend(orient="top", title=None) if len(domain) > 1 else None
+    columns = 2 if len(domain) > 3 else len(domain)  # four names in a row are wider than a phone
+    legend = alt.Legend(orient="top", title=None, columns=columns) if len(domain) > 1 else None
     return alt.Color(f"{field}:N", scale=alt.Scale(domain=domain, range=colours), legend=legend)
 
 

@@ -1,7 +1,7 @@
 """A number of ours beside the paper's: as data, as a row of a table, as a sentence."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,26 +16,27 @@ HEAD = ("What", "Ours, 95% interval", "Paper", "Verdict")
 class Finding:
     """``arm`` is "" where a number is not of one. ``claim``: the paper makes a point of it.
 
-    ``ours`` is None for a claim that no single number decides; ``paper`` is a number in the unit of ours or words.
+    ``ours`` is words, or None, for a claim that no single number decides; ``paper`` is in the unit of ours, or words.
     """
 
     where: str
     quantity: str
     arm: str
-    ours: Estimate | None
+    ours: Estimate | str | None
     paper: float | str | None
     form: Form
     verdict: Verdict
     claim: bool = False
 
     def row(self) -> list[str]:
-        paper = self.paper if isinstance(self.paper, str) else "–" if self.paper is None else self._told(self.paper)
+        paper = self.paper if isinstance(self.paper, str) else self._told(self.paper)
+        ours = shown(self.ours, self.form) if isinstance(self.ours, Estimate) else self.ours or "–"
         name = f"{self.quantity}: {self.arm}" if self.arm else self.quantity
         verdict = ": ".join(filter(None, [str(self.verdict.agreement), self.verdict.reason]))
-        return [name, shown(self.ours, self.form) if self.ours else "–", paper, verdict]
+        return [name, ours, paper, verdict]
 
-    def _told(self, number: float) -> str:
-        return self.form.format(number)
+    def _told(self, number: float | None) -> str:
+        return "–" if number is None else self.form.format(number)
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
@@ -43,7 +44,11 @@ class Finding:
             "where": self.where,
             "quantity": self.quantity,
             "arm": self.arm or None,
-            **(numbers(self.ours) if self.ours else dict.fromkeys(("value", "low", "high"))),
+            **(
+                numbers(self.ours)
+                if isinstance(self.ours, Estimate)
+                else {"value": self.ours, "low": None, "high": None}
+            ),
             "paper": self.paper,
             "agreement": str(self.verdict.agreement),
             "sentence": self.verdict.sentence,
@@ -60,6 +65,11 @@ class Part:
     numbers: dict[str, Any] = field(default_factory=dict)
 
 
+def in_paper(ours: Collection[str], paper: Mapping[str, float]) -> str:
+    """The paper's order of the arms that we have: ``wim-fixed < numerical``."""
+    return " < ".join(sorted(set(ours) & set(paper), key=lambda arm: paper[arm]))
+
+
 def numbers(estimate: Estimate) -> dict[str, float | None]:
     """``value``, ``low`` and ``high``; null where there is none."""
     low, high = estimate.interval
@@ -71,4 +81,4 @@ def numbers(estimate: Estimate) -> dict[str, float | None]:
 
 def table(findings: Sequence[Finding]) -> str:
     """A row for each finding; "" without any."""
-    return page.table(HEAD, [finding.row() for finding in findings]) if findings else ""
+    return page.table(HEAD, [finding.row() for finding in findings], prose=True) if findings else ""

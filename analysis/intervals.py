@@ -8,6 +8,7 @@ too wide in variance where a cell differs by itself; with few seeds it is too na
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,21 +79,23 @@ def pigeonhole(columns: dict[str, Numbers], seed: int = 0, resamples: int = RESA
     """
     cells = np.stack(list(columns.values()))
     _, seeds, prompts = cells.shape
-    generator = np.random.default_rng(seed)
-    by_seed = generator.multinomial(seeds, np.full(seeds, 1 / seeds), resamples).astype(np.float64)
-    parts = []
+    by_seed = np.random.default_rng(seed).multinomial(seeds, np.full(seeds, 1 / seeds), resamples)
+    by_prompt = _counts(prompts, seed, resamples)
     at_once = max(BLOCK // max(prompts, 1), 1)
-    for start in range(0, resamples, at_once):
-        rows = by_seed[start : start + at_once]
-        by_prompt = _counts(generator, len(rows), prompts)
-        parts.append(np.stack([((rows @ cell) * by_prompt).sum(axis=1) for cell in cells]))
-    return Sums(tuple(columns), cells.sum(axis=(1, 2)), np.concatenate(parts, axis=1))
+    flat = cells.reshape(-1, prompts).T  # one product of matrices for all columns and seeds
+    parts = [by_prompt[start : start + at_once].astype(np.float64) @ flat for start in range(0, resamples, at_once)]
+    of_seeds = np.concatenate(parts).reshape(resamples, len(cells), seeds)
+    return Sums(tuple(columns), cells.sum(axis=(1, 2)), np.einsum("bks,bs->kb", of_seeds, by_seed))
 
 
-def _counts(generator: np.random.Generator, rows: int, size: int) -> Numbers:
-    """[rows, size]: how often each of ``size`` things was drawn in ``size`` draws with replacement."""
-    drawn = generator.integers(0, max(size, 1), (rows, size)) + size * np.arange(rows)[:, None]
-    return np.bincount(drawn.ravel(), minlength=rows * size).reshape(rows, size).astype(np.float64)
+@lru_cache(maxsize=2)
+def _counts(prompts: int, seed: int, resamples: int) -> NDArray[np.uint8]:
+    """[resamples, prompts]: how often each was drawn. In bytes, since it is kept: 60,000 prompts take 120 MB."""
+    generator = np.random.default_rng([seed, 1])
+    counts = np.empty((resamples, prompts), np.uint8)
+    for row in counts:
+        row[:] = np.bincount(generator.integers(0, max(prompts, 1), prompts), minlength=prompts)
+    return counts
 
 
 def drawn_seeds(seeds: int, resamples: int = RESAMPLES, seed: int = 0) -> NDArray[np.int64]:

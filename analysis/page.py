@@ -31,10 +31,15 @@ def sentences(texts: Iterable[str]) -> str:
     return '<ul class="summary">\n' + "\n".join(f"<li>{html.escape(text)}</li>" for text in texts) + "\n</ul>"
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1) -> str:
-    """A table that scrolls in its own box; the first ``words`` columns hold words, the others figures."""
-    top = "".join(_cell("th", text, i < words, ' scope="col"') for i, text in enumerate(head))
-    body = "\n".join("<tr>" + _row(row, words) + "</tr>" for row in rows)
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1, prose: bool = False) -> str:
+    """A table that scrolls in its own box; the first ``words`` columns hold words, the others figures.
+
+    ``prose``: the first and the last column hold sentences, whose lines break.
+    """
+    kinds = ["text"] * words + [""] * (len(head) - words)
+    kinds = ["prose", *kinds[1:-1], "prose"] if prose else kinds
+    top = "".join(_cell("th", text, kind, ' scope="col"') for text, kind in zip(head, kinds, strict=True))
+    body = "\n".join("<tr>" + _row(row, kinds) + "</tr>" for row in rows)
     label = html.escape(head[0])
     return (
         f'<div class="box" tabindex="0" role="group" aria-label="Table: {label}">'
@@ -42,15 +47,15 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], words: int = 1) ->
     )
 
 
-def _row(row: Sequence[str], words: int) -> str:
-    return _cell("th", row[0], True, ' scope="row"') + "".join(
-        _cell("td", text, i < words) for i, text in enumerate(row[1:], start=1)
+def _row(row: Sequence[str], kinds: Sequence[str]) -> str:
+    return _cell("th", row[0], kinds[0], ' scope="row"') + "".join(
+        _cell("td", text, kind) for text, kind in zip(row[1:], kinds[1:], strict=True)
     )
 
 
-def _cell(tag: str, text: str, word: bool, attributes: str = "") -> str:
-    kind = ' class="text"' if word else ""
-    return f"<{tag}{attributes}{kind}>{html.escape(text)}</{tag}>"
+def _cell(tag: str, text: str, kind: str, attributes: str = "") -> str:
+    attributes += f' class="{kind}"' if kind else ""
+    return f"<{tag}{attributes}>{html.escape(text)}</{tag}>"
 
 
 def figure(chart: alt.TopLevelMixin, title: str, subtitle: str = "") -> str:

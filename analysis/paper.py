@@ -57,7 +57,8 @@ def _summary(findings: Sequence[Finding], about: Mapping[str, Any]) -> list[str]
     what = f"{about['runs']} runs: {seeds}; arms {', '.join(map(str, about['arms']))}; "
     what += f"rounds {', '.join(map(str, about['rounds']))}."
     claims = [finding.verdict for finding in findings if finding.claim]
-    said = [what, verdicts.counted(claims), *(claim.sentence for claim in claims)]
+    told = [f"{claim.agreement.capitalize()}. {claim.sentence}" for claim in claims]
+    said = [what, verdicts.counted(claims) if claims else "", *told]
     return list(filter(None, [*said, INTERVALS, about["caveat"], *about["missing"]]))
 
 

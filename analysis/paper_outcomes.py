@@ -6,7 +6,7 @@ import polars as pl
 
 from analysis import benchmarked, charts, outcomes, page, published, verdicts
 from analysis.experiment import Experiment
-from analysis.findings import Finding, Part, numbers, table
+from analysis.findings import Finding, Part, in_paper, numbers, table
 from analysis.intervals import Estimate
 from analysis.outcomes import Outcome, Versus
 from analysis.verdicts import Form, Points
@@ -23,6 +23,7 @@ UNKNOWN = (
 BENCHMARKS = "No run holds benchmarks.json: `wim eval RUN` on each arm's last round makes it."
 PERCENT = "{:.1%}"
 POINTS = Points(1)
+RELATIVE = "{:+.1%}"
 
 Outcomes = Mapping[str, Outcome]
 
@@ -54,13 +55,13 @@ def _win_rates(versus: Mapping[str, Versus]) -> list[Finding]:
         found.append(Finding("win rates", what, arm, rate, paper, PERCENT, verdict))
     in_order = verdicts.order(what, rates, published.WIN_RATE)
     if in_order:
-        said = " < ".join(sorted(set(rates) & set(published.WIN_RATE), key=lambda arm: published.WIN_RATE[arm]))
-        found.append(Finding("win rates", "Win rate, order", "", None, said, PERCENT, in_order, claim=True))
+        said = in_paper(rates, published.WIN_RATE)
+        found.append(Finding("win rates", what, said, None, "so", PERCENT, in_order, claim=True))
     if {published.FIXED, published.NUMERICAL} <= set(rates):
         gain = rates[published.FIXED] / rates[published.NUMERICAL] - 1.0
         name = "Relative gain in win rate, wim-fixed over numerical"
-        verdict = verdicts.same_side(name, gain, published.WIN_RATE_GAIN, POINTS)
-        found.append(Finding("win rates", name, "", gain, published.WIN_RATE_GAIN, POINTS, verdict, claim=True))
+        verdict = verdicts.same_side(name, gain, published.WIN_RATE_GAIN, RELATIVE)
+        found.append(Finding("win rates", name, "", gain, published.WIN_RATE_GAIN, RELATIVE, verdict, claim=True))
     return found
 
 

@@ -7,11 +7,11 @@ import polars as pl
 
 from analysis import charts, logged, page, published, trajectories, trajectory_charts, verdicts
 from analysis.experiment import Experiment
-from analysis.findings import Finding, Part, table
+from analysis.findings import Finding, Part, in_paper, table
 from analysis.intervals import Estimate
 from analysis.logged import Logged
 from analysis.trajectories import Curve, Fit
-from analysis.verdicts import Form
+from analysis.verdicts import Form, Signed
 
 LOSS, ENTROPY, ADVANTAGE = "loss", "entropy", "rewards/margins"
 NOTE = (
@@ -26,7 +26,7 @@ CURVES = (
     "The reward advantage (chosen less rejected, times beta), as the mean over seeds; the band is from the lowest to "
     "the highest seed, the thick line the curve with the lowest AICc of constant, a + b log(step), a + b step and "
     "a + b step + c step². Neighbouring steps are alike, so AICc sees more evidence than there is: how often each "
-    "curve is chosen when seeds and blocks of steps are resampled tells how firm the choice is."
+    "curve is chosen when seeds and blocks of steps are resampled, in percent, tells how firm the choice is."
 )
 SHOWN = {"constant": "a", "logarithmic": "a + b log(step)", "linear": "a + b step", "quadratic": "a + b step + c step²"}
 
@@ -38,7 +38,7 @@ def part(experiment: Experiment) -> Part:
     changes = {name: {arm: logged.difference(of) for arm, of in rows[name].items()} for name in (LOSS, ENTROPY)}
     found = _findings("table 2", "Loss difference", changes[LOSS], published.LOSS_DIFFERENCE, "{:+.4f}")
     found += _ratio(changes[LOSS])
-    found += _findings("table 3", "Mean entropy difference", changes[ENTROPY], published.ENTROPY_DIFFERENCE, "{:+.4f}")
+    found += _findings("table 3", "Mean entropy difference", changes[ENTROPY], published.ENTROPY_DIFFERENCE, Signed())
     remark = published.REMARKS["tables 2 and 3"] + (RESTARTS if logged.restarts(experiment.cells) else "")
     note = f"{NOTE} {remark}"
     figures = [
@@ -69,8 +69,7 @@ def _findings(
         found.append(Finding(where, what, arm, change, paper[arm], form, verdict))
     in_order = verdicts.order(what, ours, paper)
     if in_order:
-        said = " < ".join(sorted(set(ours) & set(paper), key=lambda arm: paper[arm]))
-        found.append(Finding(where, f"{what}, order", "", None, said, form, in_order, claim=True))
+        found.append(Finding(where, what, in_paper(ours, paper), None, "so", form, in_order, claim=True))
     return found
 
 
@@ -104,7 +103,9 @@ def _curves(rows: Rows) -> tuple[Part, dict[str, dict[str, object]]]:
         if arm in published.ADVANTAGE_SHAPE:
             paper = published.ADVANTAGE_SHAPE[arm]
             verdict = verdicts.curve(arm, fit, paper)
-            found.append(Finding("figures", "Reward advantage", arm, None, paper, "{:.4g}", verdict, claim=True))
+            found.append(
+                Finding("figures", "Reward advantage", arm, fit.chosen.family, paper, "{:g}", verdict, claim=True)
+            )
     domain, colours = _domain(rows), charts.colours(list(rows))
     figures = [
         page.figure(
@@ -118,7 +119,7 @@ def _curves(rows: Rows) -> tuple[Part, dict[str, dict[str, object]]]:
     ]
     plain = {arm: _plain(fit) for arm, fit in fits.items()}
     note = f"{CURVES} {published.REMARKS['figures']}"
-    html = page.section("Figures: reward advantage", note, page.grid(figures), table(found), _table(fits))
+    html = page.section("Figures: reward advantage", note, page.grid(figures), table(found), *_tables(fits))
     return Part(html, found), plain
 
 
@@ -136,23 +137,27 @@ def _equation(curve: Curve) -> str:
     return f"{curve.family}: {told}" if curve.family == "constant" else f"{curve.family}, {SHOWN[curve.family]}: {told}"
 
 
-def _table(fits: Mapping[str, Fit]) -> str:
-    """The choice and its coefficients, an arm a row."""
-    head = ["Arm", "By AICc", "By cross-validation", *(f"{name} chosen" for name in trajectories.FAMILIES)]
-    head += [*trajectories.COEFFICIENTS, "R²", "Autocorrelation"]
-    rows = []
+def _tables(fits: Mapping[str, Fit]) -> list[str]:
+    """The choice, and the coefficients of what AICc chose: an arm a row."""
+    if not fits:
+        return []
+    choices, coefficients = [], []
     for arm, fit in fits.items():
         chosen = fit.chosen
-        coefficients = [
+        shares = [f"{curve.chosen_share:.0%}" for curve in fit.curves]
+        choices.append([arm, chosen.family, fit.cross_validated.family, *shares, f"{fit.autocorrelation:+.2f}"])
+        cells = [
             f"{value:.3g} [{low:.3g}, {high:.3g}]"
             for value, (low, high) in zip(chosen.coefficients, chosen.intervals, strict=True)
         ]
-        coefficients += ["–"] * (len(trajectories.COEFFICIENTS) - len(coefficients))
-        shares = [f"{curve.chosen_share:.0%}" for curve in fit.curves]
+        cells += ["–"] * (len(trajectories.COEFFICIENTS) - len(cells))
         explained = "–" if chosen.r2 is None else f"{chosen.r2:.2f}"
-        choice = [arm, chosen.family, fit.cross_validated.family]
-        rows.append([*choice, *shares, *coefficients, explained, f"{fit.autocorrelation:+.2f}"])
-    return page.table(head, rows, 3) if rows else ""
+        coefficients.append([arm, SHOWN[chosen.family], *cells, explained])
+    head = ["Arm", "By AICc", "By cross-validation", *trajectories.FAMILIES, "Autocorrelation"]
+    return [
+        page.table(head, choices, 3),
+        page.table(["Arm", "Curve", *trajectories.COEFFICIENTS, "R²"], coefficients, 2),
+    ]
 
 
 def _plain(fit: Fit) -> dict[str, object]:

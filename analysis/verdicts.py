@@ -32,6 +32,14 @@ class Points:
         return f"{100 * value:+.{self.decimals}f}{POINTS}"
 
 
+@dataclass(frozen=True)
+class Signed:
+    """``-0.0105`` and ``-61.27``: as many digits as a number of that size needs."""
+
+    def format(self, value: float, /) -> str:
+        return f"{value:+.4f}" if abs(value) < 10 else f"{value:+.2f}"
+
+
 SURE = 0.95
 """How many resamples have to choose the same curve before the choice is called firm."""
 
