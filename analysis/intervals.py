@@ -82,7 +82,7 @@ def pigeonhole(columns: dict[str, Numbers], seed: int = 0, resamples: int = RESA
     by_seed = np.random.default_rng(seed).multinomial(seeds, np.full(seeds, 1 / seeds), resamples)
     by_prompt = _counts(prompts, seed, resamples)
     at_once = max(BLOCK // max(prompts, 1), 1)
-    flat = cells.reshape(-1, prompts).T  # one product of matrices for all columns and seeds
+    flat = cells.reshape(len(cells) * seeds, prompts).T  # one product of matrices for all columns and seeds
     parts = [by_prompt[start : start + at_once].astype(np.float64) @ flat for start in range(0, resamples, at_once)]
     of_seeds = np.concatenate(parts).reshape(resamples, len(cells), seeds)
     return Sums(tuple(columns), cells.sum(axis=(1, 2)), np.einsum("bks,bs->kb", of_seeds, by_seed))

@@ -3,6 +3,7 @@
 import html
 import json
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from string import Template
 
@@ -14,9 +15,14 @@ TEMPLATE = Path(__file__).with_name("report.html")
 
 def render(title: str, parts: Iterable[str]) -> str:
     """The whole page: Vega's scripts once, no address that anything would be loaded from."""
-    vega = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("</script", "<\\/script")
     template = Template(TEMPLATE.read_text(encoding="utf-8"))
-    return template.substitute(title=html.escape(title), body="\n".join(filter(None, parts)), vega=vega)
+    return template.substitute(title=html.escape(title), body="\n".join(filter(None, parts)), vega=_vega())
+
+
+@cache
+def _vega() -> str:
+    """The scripts that draw, bundled in seconds and so once."""
+    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")).replace("</script", "<\\/script")
 
 
 def section(title: str, note: str, *parts: str) -> str:
