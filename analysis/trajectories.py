@@ -25,6 +25,7 @@ WIDEST = (np.ones_like, np.log, np.positive, np.square)
 """All terms together: its residuals are noise whichever curve is right."""
 COEFFICIENTS = ("a", "b", "c")
 FOLDS = 5
+POINTS = 2_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +49,8 @@ class Curve:
 class Fit:
     """The curves in FAMILIES' order. ``by``: what was left out in cross-validation, seeds or blocks of steps.
 
-    ``chosen_share`` of a curve is how often AICc picks it in resamples; ``block`` the steps in a block.
-    ``autocorrelation``: of neighbouring residuals of the widest curve.
+    ``chosen_share`` of a curve is how often AICc picks it in resamples; ``block``: steps in a block (stretches,
+    where a training is longer than POINTS). ``autocorrelation``: of neighbouring residuals of the widest curve.
     """
 
     curves: tuple[Curve, ...]
@@ -73,10 +74,10 @@ def design(family: str, steps: Numbers) -> Numbers:
 
 def fit(rows: Numbers, seed: int = 0) -> Fit | None:
     """The curves of ``rows`` [seeds, steps]. None for so few steps that AICc is not defined (fewer than 7)."""
-    seeds, count = rows.shape
-    if count < len(WIDEST) + 3:
+    if rows.shape[1] < len(WIDEST) + 3:
         return None
-    steps, mean = np.arange(1.0, count + 1), rows.mean(axis=0)
+    steps, rows = _stretches(rows)
+    mean, (seeds, count) = rows.mean(axis=0), rows.shape
     block = max(round(count ** (1 / 3)), 1)
     again = _resampled(rows, steps, block, seed)
     left_out, by = (_without_seeds(rows), "seeds") if seeds > 1 else (_without_blocks(mean, count), "blocks of steps")
@@ -99,6 +100,14 @@ def fit(rows: Numbers, seed: int = 0) -> Fit | None:
             )
         )
     return Fit(tuple(curves), by, block, _autocorrelation(mean, steps))
+
+
+def _stretches(rows: Numbers) -> tuple[Numbers, Numbers]:
+    """The steps and ``rows``: as means of stretches where a training is so long that its resamples fill the memory."""
+    length = -(-rows.shape[1] // POINTS)
+    count = rows.shape[1] // length
+    kept = rows[:, : count * length].reshape(len(rows), count, length).mean(axis=2)
+    return np.arange(count) * length + (length + 1) / 2, kept
 
 
 def _coefficients(values: Numbers, terms: Numbers) -> Numbers:

@@ -79,6 +79,13 @@ def test_autocorrelation_of_what_is_left_is_told() -> None:
     assert red.autocorrelation > 0.7 > 0.1 > abs(white.autocorrelation)
 
 
+def test_a_long_training_is_fitted_in_stretches() -> None:
+    steps = np.arange(1.0, 9_000)
+    fit = trajectories.fit((0.1 + 1e-5 * steps + np.random.default_rng(7).normal(0, 0.01, len(steps)))[None])
+    assert fit is not None
+    assert fit.curves[2].coefficients == pytest.approx((0.1, 1e-5), rel=0.02)
+
+
 def test_too_few_steps_are_not_fitted_and_equal_ones_are_constant() -> None:
     assert trajectories.fit(np.ones((3, 6))) is None
     flat = trajectories.fit(np.ones((2, 7)))
