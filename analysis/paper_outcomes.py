@@ -21,6 +21,11 @@ UNKNOWN = (
     "or have a judge compare, `wim winrate RUN`."
 )
 BENCHMARKS = "No run holds benchmarks.json: `wim eval RUN` on each arm's last round makes it."
+AGAINST = (
+    (published.MOVING, published.NUMERICAL),
+    (published.FIXED, published.NUMERICAL),
+    (published.FIXED, published.MOVING),
+)
 PERCENT = "{:.1%}"
 POINTS = Points(1)
 RELATIVE = "{:+.1%}"
@@ -33,7 +38,7 @@ def part(experiment: Experiment) -> Part:
     measured = {arm: outcomes.of(frame) for arm, frame in read.items() if frame is not None}
     found = {arm: outcome for arm, outcome in measured.items() if outcome}
     versus = {arm: outcome.versus for arm, outcome in found.items() if outcome.versus}
-    findings = _win_rates(versus) + _coverage(found)
+    findings = _win_rates(versus) + _coverage(found) + _arms_compared(found)
     told = "" if findings else page.sentences([UNKNOWN])
     note = f"{NOTE} {published.REMARKS['win rates']}"
     parts = [_chart(experiment, found), table(findings), _tests(versus), told]
@@ -79,6 +84,16 @@ def _coverage(found: Outcomes) -> list[Finding]:
     return findings
 
 
+def _arms_compared(found: Outcomes) -> list[Finding]:
+    """Arm less arm, resample by resample: where all win against the base model, this still tells them apart."""
+    findings = []
+    for one, other in AGAINST:
+        if {one, other} <= set(found):
+            what, ours = f"Coverage, {one} less {other}", found[one].coverage - found[other].coverage
+            findings.append(Finding("win rates", what, "", ours, None, POINTS, verdicts.ours_only(what, ours, POINTS)))
+    return findings
+
+
 def _tests(versus: Mapping[str, Versus]) -> str:
     head = ["Arm", "Prompts", "Wins", "Losses", "Ties", "Sign test p", "Prompts needed"]
     rows = [
@@ -86,7 +101,7 @@ def _tests(versus: Mapping[str, Versus]) -> str:
             arm,
             *(f"{count:,}" for count in (of.prompts, of.wins, of.losses, of.prompts - of.wins - of.losses)),
             f"{of.p_value:.3g}",
-            "–" if of.prompts_needed is None else f"{of.prompts_needed:,}",
+            f"{of.prompts_needed:,}" if of.prompts_needed else "–",
         ]
         for arm, of in versus.items()
     ]

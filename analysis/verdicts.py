@@ -142,7 +142,7 @@ def curve(arm: str, fit: Fit, paper: str) -> Verdict:
     start += f" and {other.family} by leaving out {fit.by}; the paper calls it {paper}"
     share = next(found.chosen_share for found in fit.curves if found.family == paper)
     if chosen.family == other.family == paper:
-        agreement, reason = Agreement.AGREES, "the same"
+        agreement, reason = Agreement.AGREES, "the same" + ("" if share >= SURE else ", but not firm")
     elif paper in (chosen.family, other.family) or share > 1 - SURE:
         agreement, reason = Agreement.OPEN, f"{share:.0%} of the resamples choose that, so the choice is not firm"
     else:
