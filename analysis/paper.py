@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis import experiment, intervals, page, paper_outcomes, paper_ratings, paper_training, verdicts
+from analysis import experiment, intervals, page, paper_outcomes, paper_ratings, paper_training, published, verdicts
 from analysis.experiment import Experiment, named
 from analysis.findings import Finding
 from builder import tables
@@ -54,12 +54,16 @@ def _about(found: Experiment) -> dict[str, Any]:
 def _summary(findings: Sequence[Finding], about: Mapping[str, Any]) -> list[str]:
     """What was compared, how the paper's claims came out, what is missing."""
     seeds = ", ".join(named(experiment.NO_SEED if seed is None else seed) for seed in about["seeds"])
-    what = f"{about['runs']} runs: {seeds}; arms {', '.join(map(str, about['arms']))}; "
+    what = f"{about['runs']} runs: {seeds}; arms {', '.join(map(_with_the_papers_name, about['arms']))}; "
     what += f"rounds {', '.join(map(str, about['rounds']))}."
     claims = [finding.verdict for finding in findings if finding.claim]
     told = [f"{claim.agreement.capitalize()}. {claim.sentence}" for claim in claims]
     said = [what, verdicts.counted(claims) if claims else "", *told]
     return list(filter(None, [*said, INTERVALS, about["caveat"], *about["missing"]]))
+
+
+def _with_the_papers_name(arm: str) -> str:
+    return f"{arm} ({published.ARMS[arm]})" if arm in published.ARMS else arm
 
 
 def text(result: Mapping[str, Any]) -> str:

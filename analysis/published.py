@@ -5,7 +5,12 @@ and what the text says of its figures.
 """
 
 RANDOM, NUMERICAL, MOVING, FIXED = "random", "numerical", "wim-moving", "wim-fixed"
-ARMS = {RANDOM: "Random", NUMERICAL: "Numerical", MOVING: "WIM, changing judge", FIXED: "WIM, fixed judge"}
+ARMS = {
+    RANDOM: "Random",
+    NUMERICAL: "Numerical",
+    MOVING: "WIM with the changing judge",
+    FIXED: "WIM with the fixed judge",
+}
 """Our names of the paper's arms, in the order in which its win rates rise."""
 ALIASES = {"wim": FIXED}
 """The demo's arm `wim` is judged by the base model."""
