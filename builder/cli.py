@@ -235,8 +235,8 @@ def _report(arguments: Namespace) -> Any:
 
 
 def _paper(arguments: Namespace) -> Any:
-    arguments.text = lambda result: _call("analysis.paper:text", result)
-    return _call("analysis.paper:run", arguments.runs, arguments.out)
+    arguments.text = lambda result: _call("analysis.paper.assemble:text", result)
+    return _call("analysis.paper.assemble:run", arguments.runs, arguments.out)
 
 
 def _winrate(arguments: Namespace) -> Any:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis import published
+from analysis.paper import published
 from analysis.runs import Run, load
 from builder.errors import TableError
 

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from analysis import benchmarked, charts, outcomes, page, published, verdicts
-from analysis.experiment import Experiment
-from analysis.findings import Finding, Part, in_paper, numbers, table
+from analysis import charts, page
 from analysis.intervals import Estimate
-from analysis.outcomes import Outcome, Versus
-from analysis.verdicts import Form, Points
+from analysis.paper import benchmarked, outcomes, published, verdicts
+from analysis.paper.experiment import Experiment
+from analysis.paper.findings import Finding, Part, in_paper, numbers, table
+from analysis.paper.outcomes import Outcome, Versus
+from analysis.paper.verdicts import Form, Points
 
 NOTE = (
     "Greedy completions of held-out prompts by each arm's last policies and by the base model. Who wins is decided by "

@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis import experiment, intervals, page, paper_outcomes, paper_ratings, paper_training, published, verdicts
-from analysis.experiment import Experiment, named
-from analysis.findings import Finding
+from analysis import intervals, page
+from analysis.paper import experiment, published, section_outcomes, section_ratings, section_training, verdicts
+from analysis.paper.experiment import Experiment, named
+from analysis.paper.findings import Finding
 from builder import tables
 from builder.errors import UsageError
 
 TITLE = "What is missing: the paper's tables and figures"
-PARTS = (paper_ratings.part, paper_training.part, paper_outcomes.part)
+PARTS = (section_ratings.part, section_training.part, section_outcomes.part)
 INTERVALS = (
     "Intervals are 95% by the bootstrap over seeds and prompts, resampled apart from each other (the pigeonhole "
     "bootstrap), of training over seeds and steps. Whether we agree with the paper is read from the interval."

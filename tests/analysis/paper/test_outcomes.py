@@ -4,7 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from analysis import outcomes, winrate
+from analysis import winrate
+from analysis.paper import outcomes
 
 
 def frame(values: np.ndarray, base: np.ndarray, letters: int = 5) -> pl.DataFrame:

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from scipy import stats as scipy_stats
 
-from analysis import experiment, rated, shapes
+from analysis.paper import experiment, rated, shapes
 from builder import pair, params, rate, tables
 
 STATISTICS = ("tie_rate", "average_delta", "normalised_delta", "effect_delta", "skewness")

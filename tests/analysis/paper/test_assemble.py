@@ -10,7 +10,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from analysis import experiment, paper
+from analysis.paper import assemble as paper
+from analysis.paper import experiment
 from builder import tables
 from builder.errors import UsageError, WimError
 

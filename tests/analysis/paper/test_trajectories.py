@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis import trajectories
+from analysis.paper import trajectories
 
 STEPS = np.arange(1.0, 61)
 TRUE = {

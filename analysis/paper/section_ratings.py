@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from analysis import charts, histograms, page, published, rated, shapes, verdicts
-from analysis.experiment import Experiment
-from analysis.findings import Finding, Part, numbers, table
+from analysis import charts, histograms, page
 from analysis.intervals import Estimate
-from analysis.rated import Rated
-from analysis.verdicts import Points, shown
+from analysis.paper import published, rated, shapes, verdicts
+from analysis.paper.experiment import Experiment
+from analysis.paper.findings import Finding, Part, numbers, table
+from analysis.paper.rated import Rated
+from analysis.paper.verdicts import Points, shown
 
 NAMES = {"numerical": "number", "wim": "WIM"}
 FORMS = {

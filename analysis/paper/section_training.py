@@ -5,13 +5,15 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 
-from analysis import charts, logged, page, published, trajectories, trajectory_charts, verdicts
-from analysis.experiment import Experiment
-from analysis.findings import Finding, Part, in_paper, table
+from analysis import charts, page
 from analysis.intervals import Estimate
-from analysis.logged import Logged
-from analysis.trajectories import Curve, Fit
-from analysis.verdicts import Form, Signed
+from analysis.paper import charts as trajectory_charts
+from analysis.paper import logged, published, trajectories, verdicts
+from analysis.paper.experiment import Experiment
+from analysis.paper.findings import Finding, Part, in_paper, table
+from analysis.paper.logged import Logged
+from analysis.paper.trajectories import Curve, Fit
+from analysis.paper.verdicts import Form, Signed
 
 LOSS, ENTROPY, ADVANTAGE = "loss", "entropy", "rewards/margins"
 NOTE = (

@@ -8,9 +8,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from analysis import winrate
-from analysis.experiment import Cell
 from analysis.intervals import Estimate, pigeonhole
-from analysis.rated import cells as crossed
+from analysis.paper.experiment import Cell
+from analysis.paper.rated import cells as crossed
 from builder import tables
 
 COLUMNS = {"value": pl.Float64, "text": pl.String, "base_value": pl.Float64, "base_text": pl.String}

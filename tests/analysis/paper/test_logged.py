@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from analysis import experiment, logged
-from analysis.logged import Logged
+from analysis.paper import experiment, logged
+from analysis.paper.logged import Logged
 from builder import tables
 
 Make = Callable[..., Path]

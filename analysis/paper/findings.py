@@ -7,7 +7,7 @@ from typing import Any
 
 from analysis import page
 from analysis.intervals import Estimate
-from analysis.verdicts import Form, Verdict, shown
+from analysis.paper.verdicts import Form, Verdict, shown
 
 HEAD = ("What", "Ours, 95% interval", "Paper", "Verdict")
 

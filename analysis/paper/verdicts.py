@@ -11,7 +11,7 @@ from itertools import combinations
 from typing import Protocol
 
 from analysis.intervals import Estimate
-from analysis.trajectories import Fit
+from analysis.paper.trajectories import Fit
 
 POINTS = " points"
 

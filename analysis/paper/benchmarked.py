@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.experiment import Cell
 from analysis.intervals import RESAMPLES, Estimate, drawn_seeds
+from analysis.paper.experiment import Cell
 from builder import tables
 
 TASKS = {"BBH": "bbh", "GPQA diamond": "gpqa_diamond", "IFEval": "ifeval", "MMLU": "mmlu"}

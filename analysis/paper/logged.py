@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from analysis.experiment import Cell
 from analysis.intervals import RESAMPLES, Estimate, Numbers, drawn_seeds
+from analysis.paper.experiment import Cell
 
 WINDOW = 0.1
 """The share of a row's steps that its beginning and its end are the means of."""

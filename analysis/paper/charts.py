@@ -6,7 +6,7 @@ import polars as pl
 
 from analysis.charts import HEIGHT
 from analysis.intervals import Numbers
-from analysis.trajectories import Curve
+from analysis.paper.trajectories import Curve
 
 POINTS = 300
 

@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 
 from analysis.intervals import Estimate, Numbers, pigeonhole
-from analysis.published import MODES
-from analysis.rated import Rated, cells, middle, moments, powers, skewness, summed
+from analysis.paper.published import MODES
+from analysis.paper.rated import Rated, cells, middle, moments, powers, skewness, summed
 
 NEIGHBOUR = 0.25
 """The spike at the scale's end is held against the stretch below it, this wide: a bin of the report's histograms."""

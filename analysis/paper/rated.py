@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from analysis.experiment import Cell
 from analysis.histograms import WIM_SCALE, widened
 from analysis.intervals import Estimate, Numbers, Sums, pigeonhole
+from analysis.paper.experiment import Cell
 from analysis.runs import Run
 from builder import tables
 from builder.compare import JudgedPairs, comparable, judged_pairs

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis import trajectories, verdicts
 from analysis.intervals import Estimate
-from analysis.verdicts import Agreement, Points
+from analysis.paper import trajectories, verdicts
+from analysis.paper.verdicts import Agreement, Points
 
 FORM = "{:.2f}"
 
