@@ -38,6 +38,7 @@ RESUMABLE = ("complete", "judge", "evaluate", "embed", "build", "train")
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point. Exit codes: 0 done, 1 data or environment at fault, 2 wrong usage, 130/143 stopped."""
     arguments = _parser().parse_args(argv)
+    arguments.words = list(sys.argv[1:] if argv is None else argv)
     stop = _Stop()
     try:
         result = arguments.command(arguments)
@@ -227,7 +228,8 @@ def _base(arguments: Namespace) -> Any:
 
 def _train(arguments: Namespace) -> Any:
     arguments.run.mkdir(parents=True, exist_ok=True)
-    return _call(f"train.{arguments.method}:run", arguments.run, _params(arguments), arguments.policy)
+    given = (arguments.run, _params(arguments), arguments.policy)
+    return _call("train.launch:run", f"train.{arguments.method}", given, arguments.words)
 
 
 def _report(arguments: Namespace) -> Any:

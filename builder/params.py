@@ -9,12 +9,12 @@ from typing import Any, Literal
 from builder.blocks import build, check_keys, require
 from builder.errors import ParamsError, UsageError
 from builder.params_engine import EndpointEngine, Engine, Price, TransformersEngine
-from builder.params_train import BY_MARGIN, SMOOTHED, Lora, Reward, Train
+from builder.params_train import BY_MARGIN, SMOOTHED, UNWEIGHTED, Launch, Lora, Reward, Train
 
 __all__ = [
-    "BY_MARGIN", "SMOOTHED", "Contrastive", "Embed", "EndpointEngine", "Engine", "Eval", "Evaluate", "Judge", "Lora",
-    "Model", "Pair", "Params", "Price", "Prompts", "Publish", "Rate", "Rating", "Reward", "Train", "TransformersEngine",
-    "arms", "load",
+    "BY_MARGIN", "SMOOTHED", "UNWEIGHTED", "Contrastive", "Embed", "EndpointEngine", "Engine", "Eval", "Evaluate",
+    "Judge", "Launch", "Lora", "Model", "Pair", "Params", "Price", "Prompts", "Publish", "Rate", "Rating", "Reward",
+    "Train", "TransformersEngine", "arms", "load",
 ]  # fmt: skip
 
 DEMO = "data/demo/"

@@ -26,12 +26,32 @@ BY_MARGIN = ("sigmoid", "hinge", "exo_pair", "robust", "discopop")
 """The losses that read nothing but a pair's margin of rewards: only there is an offset to the margin what it says."""
 
 
+UNWEIGHTED = {
+    "aot": "it sorts the pairs' margins, so that none has a loss of its own",
+    "aot_unpaired": "it sorts the pairs' rewards, so that none has a loss of its own",
+    "sft": "it is one mean over the tokens of all chosen completions",
+    "hinge": "TRL multiplies in place what this loss's gradient is made from",
+}
+"""The losses that train.weight does not go with, and why."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """``processes`` that share each step's pairs: on GPUs one for each, by accelerate; on CPUs by torchrun."""
+
+    processes: int = 1
+
+    def __post_init__(self) -> None:
+        require(self.processes >= 1, "train.launch.processes", "at least 1", self.processes)
+
+
 @dataclass(frozen=True)
 class Train:
     """``batch`` pairs per step, in parts of ``device_batch``; ``max_completion`` tokens enter the loss.
 
-    ``loss``: TRL's. ``offset``: how much the gap in ratings counts (ODPO's alpha; 0: not at all). ``order``: by
-    chance, or by the gap. ``max_prompt``: pairs with longer prompts are left out (null: as long as the model reads).
+    ``loss``: TRL's. ``offset``: how much the gap in ratings counts (ODPO's alpha; 0: not at all). ``weight``: whether
+    a pair's loss counts by that gap. ``order``: by chance, or by the gap. ``max_prompt``: pairs with longer prompts
+    are left out (null: as long as the model reads).
     """
 
     loss: Literal[
@@ -41,6 +61,7 @@ class Train:
     label_smoothing: float = 0.0
     beta: float = 0.1
     offset: float = 0.0
+    weight: Literal["none", "delta"] = "none"
     order: Literal["random", "delta_desc", "delta_asc"] = "random"
     reference: Literal["previous", "base"] = "previous"
     max_steps: int | None = None
@@ -56,6 +77,7 @@ class Train:
     attention: Literal["sdpa", "flash_attention_2", "eager"] = "sdpa"
     tensorboard: bool = False
     lora: Lora = field(default_factory=Lora)
+    launch: Launch = field(default_factory=Launch)
 
     def __post_init__(self) -> None:
         require(self.beta > 0, "train.beta", "above 0", self.beta)
@@ -82,6 +104,8 @@ class Train:
         require(self.offset >= 0, "train.offset", "0 or more", self.offset)
         margin = f"0 for the loss {self.loss} (an offset goes with {', '.join(BY_MARGIN)})"
         require(not self.offset or self.loss in BY_MARGIN, "train.offset", margin, self.offset)
+        unweighted = f"none for the loss {self.loss} ({UNWEIGHTED.get(self.loss, '')})"
+        require(self.weight == "none" or self.loss not in UNWEIGHTED, "train.weight", unweighted, self.weight)
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     ),
     "evaluation": _schema({"prompt_id": _TEXT, "completion_id": _TEXT}, {"value": _NUMBER}),
     "training": _schema({"step": pa.int32(), "name": _TEXT, "value": _NUMBER}),
+    "throughput": _schema({"step": pa.int32(), "tokens": pa.int64(), "seconds": _NUMBER, "tokens_per_second": _NUMBER}),
 }
 SCHEMAS["heldout"] = SCHEMAS["prompts"]
 

@@ -5,6 +5,7 @@ from (``previous``) or the base model (``base``); its log-probabilities are work
 step. What TRL would do in silence (drop a long prompt, cut a completion) is done here, and counted.
 """
 
+import contextlib
 import os
 import shutil
 import sys
@@ -20,7 +21,7 @@ from builder.errors import WimError
 from builder.ids import file_sha256, fingerprint
 from builder.params import Params
 from builder.policy import Policy
-from train import checks, offset, reference
+from train import checks, launch, metrics, offset, reference, throughput, weight
 from train.pairs import COLUMNS, ordered, trainable, without_control_strings
 from train.trainer import assemble
 
@@ -57,11 +58,13 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None) -> Made
     work = WORK / _fingerprint(folder, start, params)
     settings = {"train": as_dict(params.train), "seed": params.seed}
     about = tables.metadata("train dpo", settings, {"pairs": tables.find(folder, "pairs")}, start=start.about())
-    with rows.lock(work):
-        seen, metrics = _train(pairs, start, params, work, folder)
-        tables.write(tables.path(folder, "training"), "training", metrics, about)
-        shutil.rmtree(work)  # last: until all is written, a kill must find its checkpoints
-    losses = metrics.filter(pl.col("name") == "loss").sort("step")["value"]
+    with rows.lock(work) if launch.is_main() else contextlib.nullcontext():
+        seen, history = _train(pairs, start, params, work, folder)
+        if launch.is_main():
+            tables.write(tables.path(folder, "training"), "training", metrics.table(history), about)
+            tables.write(tables.path(folder, "throughput"), "throughput", throughput.table(history), about)
+            shutil.rmtree(work)  # last: until all is written, a kill must find its checkpoints
+    losses = [entry["loss"] for entry in history if "loss" in entry]
     trained = len(pairs) - seen.long_prompts - seen.over_context
     return Made(
         trained, escaped, unprompted, **vars(seen), steps=len(losses), first_loss=losses[0], last_loss=losses[-1]
@@ -70,19 +73,20 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None) -> Made
 
 def _train(
     pairs: pl.DataFrame, start: Policy, params: Params, work: Path, folder: Path
-) -> tuple[checks.Seen, pl.DataFrame]:
-    """Train, save RUN/policy, and give what the checks saw and the training table."""
+) -> tuple[checks.Seen, list[dict[str, Any]]]:
+    """Train, save RUN/policy, and give what the checks saw and what TRL logged."""
     try:
         trainer = assemble(pairs, start, params, work, folder)
     except ValueError as error:
         raise WimError(f"train: {tables.first_line(error)}") from error
     seen = prepare(trainer, pairs, start, params)
-    checkpoint = last_checkpoint(work)
+    checkpoint = launch.by_main(lambda: last_checkpoint(work, params.train.launch.processes))
     if checkpoint:
         _resume(trainer, checkpoint)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    save(trainer, folder, start)
-    return seen, _metrics(trainer.state.log_history)
+    if launch.is_main():
+        save(trainer, folder, start)
+    return seen, trainer.state.log_history
 
 
 def prepare(trainer: Any, pairs: pl.DataFrame, start: Policy, params: Params) -> checks.Seen:
@@ -93,7 +97,8 @@ def prepare(trainer: Any, pairs: pl.DataFrame, start: Policy, params: Params) ->
     tokenized = tokenized.hstack(pairs.select("prompt", "delta"))
     tokenized, seen = checks.checked(tokenized, trainer.processing_class, trainer.model, params.train)
     tokenized = reference.added(trainer, tokenized, start, params.train)
-    tokenized = ordered(offset.added(tokenized, params.train), params.train)
+    tokenized = weight.added(offset.added(tokenized, params.train), params.train)
+    tokenized = ordered(tokenized, params.train)
     trainer.train_dataset = Dataset(tokenized.drop("prompt", "delta").to_arrow())
     trainer.precompute_ref_logps = True  # set now and not in its configuration, which would work them out anew
     return seen
@@ -106,33 +111,28 @@ def _resume(trainer: Any, checkpoint: Path) -> None:
     trainer._total_train_tokens = history[-1]["num_tokens"]
 
 
-def last_checkpoint(work: Path) -> Path | None:
-    """The last whole checkpoint; what was killed while it was being saved is removed."""
+def last_checkpoint(work: Path, processes: int = 1) -> Path | None:
+    """The last whole checkpoint; what was killed while it was being saved is removed.
+
+    Each process saves the state of its random numbers, in no order with trainer_state.json, the main one's last file.
+    """
     found = sorted(work.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]), reverse=True)
     for checkpoint in found:
-        if (checkpoint / "trainer_state.json").is_file():
+        if (checkpoint / "trainer_state.json").is_file() and len(list(checkpoint.glob("rng_state*"))) >= processes:
             return checkpoint
         shutil.rmtree(checkpoint)
     return None
 
 
 def _fingerprint(folder: Path, start: Policy, params: Params) -> str:
-    """What tells two trainings apart, so that one never goes on from the other's checkpoint."""
+    """What tells two trainings apart, so that one never goes on from the other's checkpoint.
+
+    The number of processes is in it: as device_batch does, it decides which pairs are summed together, and so the last
+    digits; a training that went on with another number would be the result of neither.
+    """
     pairs = file_sha256(tables.find(folder, "pairs"))
     train = {k: v for k, v in as_dict(params.train).items() if k not in ("save_steps", "tensorboard")}
     return fingerprint({"pairs": pairs, "start": start.hash(), "train": train, "seed": params.seed})
-
-
-def _metrics(history: list[dict[str, Any]]) -> pl.DataFrame:
-    """The training table: what TRL logged at each step, without its closing summary, which holds times."""
-    rows = [
-        (entry["step"], name, float(value))
-        for entry in history
-        if "loss" in entry
-        for name, value in sorted(entry.items())
-        if name != "step"
-    ]
-    return pl.DataFrame(rows, schema={"step": pl.Int32, "name": pl.String, "value": pl.Float64}, orient="row")
 
 
 def save(trainer: Any, folder: Path, start: Policy) -> None:

@@ -22,25 +22,10 @@ def added(pairs: pl.DataFrame, settings: Train) -> pl.DataFrame:
     return pairs.with_columns(offset=settings.offset * pl.col("delta").log1p())
 
 
-def collator(tokenizer: Any, settings: Train) -> Any:
-    """TRL's collator; where there are offsets they go into the batch."""
-    import torch
-    from trl.trainer.dpo_trainer import DataCollatorForPreference
+def extended(trainer: Any, settings: Train) -> Any:
+    """The class ``trainer``, TRL's DPOTrainer, itself unless there is an offset."""
 
-    class WithOffset(DataCollatorForPreference):  # type: ignore[misc]
-        def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
-            batch: dict[str, Any] = super().torch_call(examples)
-            return batch | {"offset": torch.tensor([example["offset"] for example in examples])}
-
-    kind = WithOffset if settings.offset else DataCollatorForPreference
-    return kind(pad_token_id=tokenizer.pad_token_id)
-
-
-def trainer_class(settings: Train) -> Any:
-    """TRL's DPOTrainer itself, unless there is an offset."""
-    from trl import DPOTrainer
-
-    class WithOffset(DPOTrainer):  # type: ignore[misc]
+    class WithOffset(trainer):  # type: ignore[misc]
         """The loss sees the offset; rewards are logged without it. TRL has no place for that but this method."""
 
         def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **options: Any) -> Any:
@@ -60,9 +45,9 @@ def trainer_class(settings: Train) -> Any:
         def _log_rewards(self, logps: Any, chosen_reference: Any, rejected_reference: Any) -> None:
             chosen, rejected = logps.chunk(2)
             chosen, rejected = self.beta * (chosen - chosen_reference), self.beta * (rejected - rejected_reference)
+            found = {"chosen": chosen, "margins": chosen - rejected, "accuracies": (chosen > rejected).float()}
             logged = self._metrics["train" if self.model.training else "eval"]
-            logged["rewards/chosen"][-1] = chosen.mean().item()
-            logged["rewards/margins"][-1] = (chosen - rejected).mean().item()
-            logged["rewards/accuracies"][-1] = (chosen > rejected).float().mean().item()
+            for name, values in found.items():
+                logged[f"rewards/{name}"][-1] = self.accelerator.gather(values).mean().item()
 
-    return WithOffset if settings.offset else DPOTrainer
+    return WithOffset if settings.offset else trainer

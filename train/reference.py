@@ -16,6 +16,7 @@ from builder import rows
 from builder.ids import canonical_json, digest
 from builder.params import Train
 from builder.policy import Policy
+from train import launch
 
 SIDES = ("ref_chosen_logps", "ref_rejected_logps")
 """As TRL names them: natural logarithms, summed over the completion's tokens."""
@@ -35,17 +36,22 @@ def added(trainer: Any, pairs: pl.DataFrame, start: Policy, settings: Train) -> 
     reference = start if settings.reference == "previous" else Policy(start.model, start.revision)
     batches = _batches(pairs, min(settings.device_batch, settings.batch))
     tokens = pairs.select("prompt_ids", "chosen_ids", "rejected_ids")
-    kept = rows.compute(
-        "train",
-        {"policy": reference.about(), "settings": _settings(trainer, settings)},
-        ((digest(canonical_json(tokens[batch].to_dict(as_series=False))), batch) for batch in batches),
-        _Work(trainer, tokens),
-        "reference",
-        len(batches),
-    ).table()
+
+    def worked_out() -> list[Any]:
+        kept = rows.compute(
+            "train",
+            {"policy": reference.about(), "settings": _settings(trainer, settings)},
+            ((digest(canonical_json(tokens[batch].to_dict(as_series=False))), batch) for batch in batches),
+            _Work(trainer, tokens),
+            "reference",
+            len(batches),
+        ).table()
+        return [kept[side].combine_chunks().flatten().to_numpy() for side in SIDES]
+
+    found = launch.by_main(worked_out)
     _drop_copy(trainer)
     place = pl.Series("place", [place for batch in batches for place in batch], pl.Int64)
-    columns = [pl.Series(side, kept[side].combine_chunks().flatten().to_numpy(), pl.Float32) for side in SIDES]
+    columns = [pl.Series(side, values, pl.Float32) for side, values in zip(SIDES, found, strict=True)]
     return pairs.hstack(pl.DataFrame([place, *columns]).sort("place").drop("place"))
 
 

@@ -8,10 +8,9 @@ from typing import Any
 import polars as pl
 
 from builder import models
-from builder.errors import WimError
 from builder.params import Params
 from builder.policy import Policy
-from train import machine, offset
+from train import collator, launch, machine, offset, throughput, weight
 
 
 def assemble(pairs: pl.DataFrame, start: Policy, params: Params, work: Path, folder: Path) -> Any:
@@ -21,20 +20,22 @@ def assemble(pairs: pl.DataFrame, start: Policy, params: Params, work: Path, fol
     with models.lean():
         from datasets import Dataset, disable_progress_bars
         from transformers import PrinterCallback, set_seed
+        from trl import DPOTrainer
 
     if not sys.stderr.isatty():
         disable_progress_bars()
     set_seed(params.seed)
     tokenizer, model, adapter = _models(start, params)
-    trainer = offset.trainer_class(params.train)(
+    trainer = weight.extended(offset.extended(DPOTrainer, params.train), params.train)(
         model=model,
         args=_config(params, work),
         train_dataset=Dataset(pairs.select("prompt", "chosen", "rejected").to_arrow()),
         processing_class=tokenizer,
         peft_config=adapter,
-        data_collator=offset.collator(tokenizer, params.train),
-        callbacks=[_progress(), *([machine.tensorboard(folder)] if params.train.tensorboard else [])],
+        data_collator=collator.made(tokenizer),
+        callbacks=[_progress(), throughput.callback(), *_boards(folder, params)],
     )
+    launch.check(trainer, params.train)
     trainer.remove_callback(PrinterCallback)  # it prints to stdout, where results go
     return trainer
 
@@ -45,9 +46,7 @@ def _config(params: Params, work: Path) -> Any:
     from trl import DPOConfig
 
     settings = params.train
-    device_batch = min(settings.device_batch, settings.batch)
-    if settings.batch % device_batch:
-        raise WimError(f"train.batch ({settings.batch}) must be a multiple of train.device_batch ({device_batch})")
+    device_batch, parts = launch.share(settings)
     cuda = torch.cuda.is_available()
     return DPOConfig(
         output_dir=str(work),
@@ -58,9 +57,11 @@ def _config(params: Params, work: Path) -> Any:
         num_train_epochs=settings.epochs,
         max_steps=settings.max_steps or -1,
         per_device_train_batch_size=device_batch,
-        gradient_accumulation_steps=settings.batch // device_batch,
+        gradient_accumulation_steps=parts,
+        ddp_timeout=launch.PATIENCE,
+        ddp_find_unused_parameters=False,  # each weight of the adapter is used in every pass
         train_sampling_strategy="random" if settings.order == "random" else "sequential",
-        remove_unused_columns=False,  # TRL would remove the column of offsets
+        remove_unused_columns=False,  # TRL would remove the columns of offsets and weights
         disable_dropout=settings.lora.dropout == 0,  # TRL would set the dropout asked for to 0, without a word
         save_steps=settings.save_steps,
         save_total_limit=1,
@@ -74,6 +75,10 @@ def _config(params: Params, work: Path) -> Any:
         disable_tqdm=True,
         **({"optim": "adamw_bnb_8bit"} if settings.optimizer == "adamw_8bit" else {}),
     )
+
+
+def _boards(folder: Path, params: Params) -> list[Any]:
+    return [machine.tensorboard(folder)] if params.train.tensorboard and launch.is_main() else []
 
 
 def _models(start: Policy, params: Params) -> tuple[Any, Any, Any]:

@@ -1,0 +1,20 @@
+"""TRL's collator; a pair's own numbers, where it has any, go into the batch as well."""
+
+from typing import Any
+
+NUMBERS = ("offset", "weight")
+"""Columns of the training pairs, beside TRL's; a batch holds each as a tensor of one number for each pair."""
+
+
+def made(tokenizer: Any) -> Any:
+    """A collator that pads with the tokenizer's padding token."""
+    import torch
+    from trl.trainer.dpo_trainer import DataCollatorForPreference
+
+    class WithNumbers(DataCollatorForPreference):  # type: ignore[misc]
+        def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+            batch: dict[str, Any] = super().torch_call(examples)
+            present = [name for name in NUMBERS if name in examples[0]]
+            return batch | {name: torch.tensor([example[name] for example in examples]) for name in present}
+
+    return WithNumbers(pad_token_id=tokenizer.pad_token_id)

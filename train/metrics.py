@@ -1,0 +1,42 @@
+"""training.parquet: what is logged at every optimiser step, by TRL's names, and what each is exactly.
+
+Here pi is the policy before the step, ref the reference, log p(y) a completion's natural log-probability given its
+prompt, summed over the completion's tokens: those that the chat template writes after the prompt, the one that ends
+the turn included, no more than train.max_completion. A step takes train.batch pairs in parts of train.device_batch;
+unless said otherwise a number is the mean over a part's pairs in all processes, then the mean over the parts.
+
+loss                   what is minimised, by train.loss, with train.offset and train.weight in it
+rewards/chosen         beta * (log pi(y) - log ref(y)) of the chosen completion: a sum over its tokens, not a mean
+rewards/rejected       the same of the rejected one
+rewards/margins        rewards/chosen - rewards/rejected: the reward advantage; without offset and weight
+rewards/accuracies     share of pairs with a reward of the chosen one that is strictly greater: 0 where all are equal,
+                       as at the first step from the reference
+logps/chosen, /rejected    log pi(y)
+entropy                Shannon entropy, in nats, of pi's distribution of the next token over the whole vocabulary at
+                       temperature 1, -sum p ln p: mean over the tokens of the part's completions, chosen and
+                       rejected together, so that each token counts once and a long completion more than a short
+                       one. Tokens of prompts and padding are not in it.
+logits/chosen, /rejected   mean over the vocabulary of the logits from which a token was predicted, mean over tokens
+mean_token_accuracy    share of the chosen completions' tokens that are pi's most probable one
+num_tokens             tokens of prompts and completions, chosen and rejected, since training began
+grad_norm              Euclidean norm of the gradient of all trained weights, before it is cut to 1
+learning_rate, epoch   as the step was made; passes over the pairs after it
+"""
+
+from typing import Any
+
+import polars as pl
+
+from train.throughput import SECONDS
+
+
+def table(history: list[dict[str, Any]]) -> pl.DataFrame:
+    """From TRL's log, without its closing summary and without times: these would differ from run to run."""
+    rows = [
+        (entry["step"], name, float(value))
+        for entry in history
+        if "loss" in entry
+        for name, value in sorted(entry.items())
+        if name not in ("step", SECONDS)
+    ]
+    return pl.DataFrame(rows, schema={"step": pl.Int32, "name": pl.String, "value": pl.Float64}, orient="row")
