@@ -157,7 +157,8 @@ def _started(processes: int, words: Sequence[str]) -> dict[str, Any]:
             with _signals_kept(), _environment(processes, place), _quiet():
                 _launch(processes, words, place)
         except ChildFailedError as error:
-            raise _cause(Path(place), {rank: failed.exitcode for rank, failed in error.failures.items()}) from error
+            cause = _cause(Path(place), {rank: failed.exitcode for rank, failed in error.failures.items()})
+            raise cause from cause.__cause__
         except SignalException as stop:
             stopped = stop.sigval
         if stopped:

@@ -5,6 +5,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+import by_hand
+import polars as pl
 import pytest
 
 from bench.training import first_round, losses, sample, stock
@@ -18,8 +20,8 @@ def given(*sets: str) -> params.Params:
     return params.load(None, [*SETS, *(f"train.{setting}" for setting in sets)])
 
 
-def prepared(start: Any, parameters: params.Params) -> Any:
-    pairs = sample(24)
+def prepared(start: Any, parameters: params.Params, pairs: pl.DataFrame | None = None) -> Any:
+    pairs = sample(24) if pairs is None else pairs
     trainer = dpo.assemble(pairs, start, parameters, Path("work"), Path("run"))
     dpo.prepare(trainer, pairs, start, parameters)
     return trainer
@@ -133,3 +135,42 @@ def test_what_was_worked_out_before_an_interruption_is_not_worked_out_again(
     assert asked == 12
     for side in ("ref_chosen_logps", "ref_rejected_logps"):
         assert again.train_dataset[side][:] == uninterrupted.train_dataset[side][:]
+
+
+def short(count: int) -> pl.DataFrame:
+    """Pairs whose log-probabilities, sums over few tokens, are known to 1e-4 in 32 bits."""
+    pairs = sample(count)
+    cut = [[turn | {"content": turn["content"][:40]} for turn in turns] for turns in pairs["chosen"]]
+    return pairs.with_columns(pl.Series("chosen", cut, pairs.schema["chosen"]))
+
+
+def test_the_reference_is_the_policy_that_the_parameter_names(
+    trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    base, pairs = policy.base(params.Model()), short(24)
+    by_policy = {"previous": by_hand.log_probs(trained, pairs), "base": by_hand.log_probs(base, pairs)}
+    for reference, (chosen, rejected) in by_policy.items():
+        kept = prepared(trained, given(f"reference={reference}"), pairs).train_dataset
+        assert list(kept["ref_chosen_logps"]) == pytest.approx(chosen.tolist(), abs=1e-4), reference
+        assert list(kept["ref_rejected_logps"]) == pytest.approx(rejected.tolist(), abs=1e-4), reference
+    apart = (by_policy["previous"][0] - by_policy["base"][0]).abs().min()
+    assert apart > 0.01  # so that the one cannot be taken for the other
+
+
+def test_the_first_margin_against_the_base_is_beta_times_the_lead_of_the_round_before(
+    trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pairs = short(24)
+    all_at_once = ("batch=24", "device_batch=24", "max_steps=1", "beta=0.3")
+    ahead = prepared(trained, given("reference=base", *all_at_once), pairs)
+    level = prepared(trained, given("reference=previous", *all_at_once), pairs)
+    ahead.train()
+    level.train()
+    chosen, rejected = by_hand.log_probs(trained, pairs)
+    base_chosen, base_rejected = by_hand.log_probs(policy.base(params.Model()), pairs)
+    lead = 0.3 * ((chosen - base_chosen) - (rejected - base_rejected)).mean().item()
+    assert lead > 0.01
+    assert ahead.state.log_history[0]["rewards/margins"] == pytest.approx(lead, abs=1e-4)
+    assert level.state.log_history[0]["rewards/margins"] == pytest.approx(0, abs=1e-5)
