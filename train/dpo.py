@@ -99,6 +99,7 @@ def prepare(trainer: Any, pairs: pl.DataFrame, start: Policy, params: Params) ->
     tokenized = reference.added(trainer, tokenized, start, params.train)
     tokenized = weight.added(offset.added(tokenized, params.train), params.train)
     tokenized = ordered(tokenized, params.train)
+    launch.tell_filled(len(tokenized), params.train)
     trainer.train_dataset = Dataset(tokenized.drop("prompt", "delta").to_arrow())
     trainer.precompute_ref_logps = True  # set now and not in its configuration, which would work them out anew
     return seen

@@ -34,6 +34,8 @@ ALONE = ("train.merge",)
 """What is no training: one process does it."""
 PLACE, PARENT = "WIM_WORKER", "WIM_PARENT"
 """In a worker's environment: the folder where it leaves its result or its error, and the process that started it."""
+STARTED = "LOCAL_RANK"
+"""In the environment of what torchrun has started, be it us or somebody else; by it accelerate knows as well."""
 PATIENCE = 24 * 60 * 60
 """Seconds that workers wait for the main process, which works out the reference. One that dies ends all at once."""
 LOOK = 0.5
@@ -53,7 +55,7 @@ def run(method: str, given: Given, words: Sequence[str]) -> Any:
     if PLACE in os.environ:
         _work(train, Path(os.environ[PLACE]))
     settings = given[1].train
-    if method in ALONE or settings.launch.processes == 1:
+    if method in ALONE or settings.launch.processes == 1 or STARTED in os.environ:
         return train()
     share(settings)
     return _started(settings.launch.processes, words)
@@ -76,7 +78,7 @@ def share(settings: Train) -> tuple[int, int]:
 
 def is_main() -> bool:
     """Whether this is the process that writes and tells; so it is where there is only one."""
-    return int(os.environ.get("RANK", 0)) == 0
+    return STARTED not in os.environ or os.environ["RANK"] == "0"
 
 
 def by_main(make: Callable[[], Made]) -> Made:
@@ -100,6 +102,15 @@ def check(trainer: Any, settings: Train) -> None:
             f"train.batch is {settings.batch}, but a step would take {taken} pairs: one process sees {arguments.n_gpu} "
             f"GPUs; set train.launch.processes={arguments.n_gpu}, or CUDA_VISIBLE_DEVICES to one of them"
         )
+
+
+def tell_filled(pairs: int, settings: Train) -> None:
+    """Say how many pairs are taken twice, so that each process has as many at the end of an epoch (accelerate)."""
+    processes = settings.launch.processes
+    filled = -pairs % (share(settings)[0] * processes)
+    if filled and processes > 1:
+        many = f"{filled:,} of {pairs:,} pairs are taken once more"
+        print(f"at the end of an epoch {many}: the processes' last batches are full", file=sys.stderr)
 
 
 def _work(train: Callable[[], Any], place: Path) -> None:
@@ -178,7 +189,9 @@ def _launch(processes: int, words: Sequence[str], place: str) -> None:
         torchrun.run(torchrun.parse_args([*options, "-m", "builder.cli", *words]))
         return
     if torch.cuda.device_count() < processes:
-        raise WimError(f"train.launch.processes is {processes}, but this machine has {torch.cuda.device_count()} GPUs")
+        raise WimError(
+            f"train.launch.processes is {processes}, but the GPUs of this machine are {torch.cuda.device_count()}"
+        )
     from accelerate.commands import launch as accelerate
 
     options = ["--multi_gpu", "--num_processes", str(processes), "--num_machines", "1", "--main_process_port", "0"]

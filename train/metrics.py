@@ -18,7 +18,8 @@ entropy                Shannon entropy, in nats, of pi's distribution of the nex
                        one. Tokens of prompts and padding are not in it.
 logits/chosen, /rejected   mean over the vocabulary of the logits from which a token was predicted, mean over tokens
 mean_token_accuracy    share of the chosen completions' tokens that are pi's most probable one
-num_tokens             tokens of prompts and completions, chosen and rejected, since training began
+num_tokens             tokens of prompts and completions, chosen and rejected, since training began; with several
+                       processes TRL counts the last, incomplete batch of an epoch in part only
 grad_norm              Euclidean norm of the gradient of all trained weights, before it is cut to 1
 learning_rate, epoch   as the step was made; passes over the pairs after it
 """

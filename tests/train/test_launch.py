@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 from trained import make_pairs, metric, weights
 
-from builder import cli, params
+from builder import cli, params, policy
 from builder.errors import ParamsError, WimError
 from builder.params import Train
 from train import dpo, launch
@@ -54,8 +54,12 @@ def rounds(tmp_path_factory: pytest.TempPathFactory) -> Any:
         patch.chdir(folder)
         cli.main(words("one"))
         cli.main(words("one-later", *LATER, policy=start))
-    later = trained(folder, *words("two-later", TWO, *LATER, policy=start))
-    assert (done.returncode, later.returncode) == (0, 0), done.stderr + later.stderr
+        # As if there were GPUs, so that `accelerate launch` starts the workers; these see that there are none.
+        patch.setattr("torch.cuda.is_available", lambda: True)
+        patch.setattr("torch.cuda.device_count", lambda: 2)
+        patch.setattr("accelerate.commands.launch.check_cuda_p2p_ib_support", lambda: True)
+        cli.main(words("two-later", TWO, *LATER, policy=start))
+    assert done.returncode == 0, done.stderr
     return folder, done
 
 
@@ -97,9 +101,12 @@ def test_the_reference_is_kept_once_whatever_the_number_of_processes(rounds: Any
 def test_what_main_makes_is_made_by_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[int] = []
     assert launch.by_main(lambda: made.append(1) or "made") == "made"
-    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("RANK", "1")  # as some clusters set it where there is but one process
+    launch.by_main(lambda: made.append(1))
+    assert made == [1, 1]
+    monkeypatch.setenv("LOCAL_RANK", "1")
     launch.by_main(lambda: made.append(2))
-    assert made == [1]
+    assert made == [1, 1]
 
 
 def test_after_kill_9_no_worker_is_left_and_the_same_command_goes_on(rounds: Any, tmp_path: Path) -> None:
@@ -199,6 +206,37 @@ def test_a_step_takes_the_batch_whatever_the_number_of_processes(
 ) -> None:
     settings = Train(batch=batch, device_batch=device_batch, launch=params.Launch(processes))
     assert launch.share(settings) == (at_once, parts)
+
+
+def test_pairs_that_fill_up_an_epochs_last_batch_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    settings = Train(batch=8, device_batch=2, launch=params.Launch(2))
+    launch.tell_filled(24, settings)
+    assert capsys.readouterr().err == ""
+    launch.tell_filled(21, settings)
+    assert "at the end of an epoch 3 of 21 pairs are taken once more" in capsys.readouterr().err
+    launch.tell_filled(21, Train(batch=8, device_batch=2))
+    assert capsys.readouterr().err == ""
+
+
+def test_no_training_goes_on_from_another_number_of_processes(rounds: Any) -> None:
+    folder, _ = rounds
+
+    def fingerprint(*sets: str) -> str:
+        given = params.load(None, [f"train.{setting}" for setting in sets])
+        return dpo._fingerprint(folder / "one", policy.base(given.model), given)
+
+    assert fingerprint(TWO) != fingerprint()
+    assert fingerprint("save_steps=3") == fingerprint()
+
+
+def test_more_processes_than_gpus_are_refused(
+    wim: Wim, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    make_pairs(tmp_path / "run", count=4)
+    assert wim(*words("run", TWO)) == 1
+    assert "train.launch.processes is 2, but the GPUs of this machine are 1" in capsys.readouterr().err
 
 
 def test_there_is_at_least_one_process() -> None:
