@@ -84,6 +84,7 @@ def _train(
     if checkpoint:
         _resume(trainer, checkpoint)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    trainer.accelerator.wait_for_everyone()  # others may still be saving a part of the last checkpoint
     if launch.is_main():
         save(trainer, folder, start)
     return seen, trainer.state.log_history

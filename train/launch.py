@@ -8,7 +8,6 @@ told and the result given by the main process alone, the worker of rank 0.
 
 import contextlib
 import importlib
-import json
 import logging
 import os
 import signal
@@ -242,14 +241,14 @@ def _cause(place: Path, failed: dict[int, int]) -> WimError:
 
     ``failed`` holds exit codes by rank. A worker that is gone makes the others fail, so theirs are not the cause.
     """
-    reports = [json.loads(file.read_text()) for file in place.glob("error-*.json")]
-    for report in sorted((r for r in reports if r["known"]), key=lambda r: r["time"]):
-        return _told(report)
-    for rank, code in failed.items():
-        if code < 0:
-            return WimError(f"process {rank + 1} of the training was ended by {signal.Signals(-code).name}")
-    for report in sorted(reports, key=lambda r: r["time"]):
-        return _told(report)
+    reports = sorted((tables.read_json(file) for file in place.glob("error-*.json")), key=lambda r: float(r["time"]))
+    known = [report for report in reports if report["known"]]
+    killed = {rank: signal.Signals(-code).name for rank, code in failed.items() if code < 0}
+    if killed and not known:
+        rank, name = next(iter(killed.items()))
+        return WimError(f"process {rank + 1} of the training was ended by {name}")
+    if reports:
+        return _told((known or reports)[0])
     rank, code = next(iter(failed.items()))
     return WimError(f"process {rank + 1} of the training ended with exit code {code}{_last_words(place, rank)}")
 
