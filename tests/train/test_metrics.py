@@ -19,9 +19,10 @@ SETS = ["train.batch=8", "train.device_batch=8", "train.learning_rate=1e-3", "tr
 def logged(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The first step of a later round against the base model, on all pairs at once, and the policies."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path_factory.mktemp("metrics"))
+        folder = tmp_path_factory.mktemp("metrics")
         given = params.load(None, [*SETS, "train.reference=base"])
-        start = first_round(PAIRS, params.load(None, [*SETS, "train.max_steps=4"]), Path.cwd())
+        start = first_round(PAIRS, params.load(None, [*SETS, "train.max_steps=4"]), folder)
+        patch.chdir(folder)  # first_round leaves it for the project's
         trainer = dpo.assemble(PAIRS, start, given, Path("work"), Path("run"))
         dpo.prepare(trainer, PAIRS, start, given)
         trainer.train()
