@@ -164,13 +164,13 @@ def first_round(pairs: pl.DataFrame, params: Any, folder: Path) -> Any:
     """A policy that a round has trained, to start from."""
     from builder import policy
     from builder.policy import Policy
-    from train import dpo
+    from train import adapter
 
     base = policy.base(params.model)
     os.chdir(folder)
     trainer, _ = ours(pairs, base, params)
     trainer.train()
-    dpo.save(trainer, folder, base)
+    adapter.save(trainer, folder, base)
     os.chdir(ROOT)
     return Policy(base.model, base.revision, folder / "policy")
 

@@ -6,9 +6,7 @@ step. What TRL would do in silence (drop a long prompt, cut a completion) is don
 """
 
 import contextlib
-import os
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +19,9 @@ from builder.errors import WimError
 from builder.ids import file_sha256, fingerprint
 from builder.params import Params
 from builder.policy import Policy
-from train import checks, launch, metrics, offset, reference, throughput, weight
+from train import adapter, checkpoints, checks, launch, metrics, offset, reference, throughput, weight
 from train.pairs import COLUMNS, ordered, trainable, without_control_strings
 from train.trainer import assemble
-
-WORK = Path(".wim/train")
 
 
 @dataclass(frozen=True)
@@ -55,7 +51,7 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None) -> Made
     start = policy.read(policy_folder, params.model)
     pairs, unprompted = trainable(tables.read(tables.find(folder, "pairs"), "pairs", COLUMNS), folder)
     pairs, escaped = without_control_strings(pairs)
-    work = WORK / _fingerprint(folder, start, params)
+    work = checkpoints.WORK / _fingerprint(folder, start, params)
     settings = {"train": as_dict(params.train), "seed": params.seed}
     about = tables.metadata("train dpo", settings, {"pairs": tables.find(folder, "pairs")}, start=start.about())
     with rows.lock(work) if launch.is_main() else contextlib.nullcontext():
@@ -80,13 +76,13 @@ def _train(
     except ValueError as error:
         raise WimError(f"train: {tables.first_line(error)}") from error
     seen = prepare(trainer, pairs, start, params)
-    checkpoint = launch.by_main(lambda: last_checkpoint(work, params.train.launch.processes))
+    checkpoint = launch.by_main(lambda: checkpoints.last(work, params.train.launch.processes))
     if checkpoint:
         _resume(trainer, checkpoint)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     trainer.accelerator.wait_for_everyone()  # others may still be saving a part of the last checkpoint
     if launch.is_main():
-        save(trainer, folder, start)
+        adapter.save(trainer, folder, start)
     return seen, trainer.state.log_history
 
 
@@ -108,22 +104,9 @@ def prepare(trainer: Any, pairs: pl.DataFrame, start: Policy, params: Params) ->
 
 def _resume(trainer: Any, checkpoint: Path) -> None:
     """What TRL forgets: its count of tokens is no part of a checkpoint."""
-    print(f"resumed from step {checkpoint.name.rpartition('-')[2]}", file=sys.stderr)
-    history = tables.read_json(checkpoint / "trainer_state.json")["log_history"]
+    checkpoints.tell(checkpoint)
+    history = tables.read_json(checkpoint / checkpoints.STATE)["log_history"]
     trainer._total_train_tokens = history[-1]["num_tokens"]
-
-
-def last_checkpoint(work: Path, processes: int = 1) -> Path | None:
-    """The last whole checkpoint; what was killed while it was being saved is removed.
-
-    Each process saves the state of its random numbers, in no order with trainer_state.json, the main one's last file.
-    """
-    found = sorted(work.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]), reverse=True)
-    for checkpoint in found:
-        if (checkpoint / "trainer_state.json").is_file() and len(list(checkpoint.glob("rng_state*"))) >= processes:
-            return checkpoint
-        shutil.rmtree(checkpoint)
-    return None
 
 
 def _fingerprint(folder: Path, start: Policy, params: Params) -> str:
@@ -135,18 +118,3 @@ def _fingerprint(folder: Path, start: Policy, params: Params) -> str:
     pairs = file_sha256(tables.find(folder, "pairs"))
     train = {k: v for k, v in as_dict(params.train).items() if k not in ("save_steps", "tensorboard")}
     return fingerprint({"pairs": pairs, "start": start.hash(), "train": train, "seed": params.seed})
-
-
-def save(trainer: Any, folder: Path, start: Policy) -> None:
-    """RUN/policy: the adapter, its config with sorted lists (PEFT writes sets in any order), policy.json."""
-    target, making = folder / "policy", folder / ".policy.tmp"
-    for old in (target, making):
-        shutil.rmtree(old, ignore_errors=True)
-    trainer.model.save_pretrained(str(making), safe_serialization=True)
-    (making / "README.md").unlink(missing_ok=True)
-    config = tables.read_json(making / "adapter_config.json")
-    config |= {name: sorted(value) for name, value in config.items() if isinstance(value, list)}
-    config["base_model_name_or_path"] = start.model
-    tables.write_json(making / "adapter_config.json", dict(sorted(config.items())))
-    policy.write(making, Policy(start.model, start.revision, making))
-    os.replace(making, target)

@@ -32,12 +32,15 @@ from train.throughput import SECONDS
 
 
 def table(history: list[dict[str, Any]]) -> pl.DataFrame:
-    """From TRL's log, without its closing summary and without times: these would differ from run to run."""
+    """From TRL's log, without its closing summary and without times: these would differ from run to run.
+
+    A name stands in no row of a step for which TRL has no number (the mean over nothing).
+    """
     rows = [
         (entry["step"], name, float(value))
         for entry in history
         if "loss" in entry
         for name, value in sorted(entry.items())
-        if name not in ("step", SECONDS)
+        if name not in ("step", "step_time", SECONDS) and value is not None
     ]
     return pl.DataFrame(rows, schema={"step": pl.Int32, "name": pl.String, "value": pl.Float64}, orient="row")

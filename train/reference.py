@@ -17,13 +17,12 @@ from builder.ids import canonical_json, digest
 from builder.params import Train
 from builder.policy import Policy
 from train import launch
+from train.adapter import drop_copy
 
 SIDES = ("ref_chosen_logps", "ref_rejected_logps")
 """As TRL names them: natural logarithms, summed over the completion's tokens."""
 TOGETHER = 32
 """Batches in one kept part: no more are worked out again after a kill."""
-COPY = "ref"
-"""TRL's name for its copy of the adapter that training starts from."""
 
 Batch = list[int]
 """Pairs by their place in the table."""
@@ -32,7 +31,7 @@ Batch = list[int]
 def added(trainer: Any, pairs: pl.DataFrame, start: Policy, settings: Train) -> pl.DataFrame:
     """The tokenized ``pairs`` with the columns SIDES under the reference; the trainer's copy of the adapter goes."""
     if settings.reference == "base":
-        _drop_copy(trainer)  # without it TRL's reference is the model with its adapter off
+        drop_copy(trainer)  # without it TRL's reference is the model with its adapter off
     reference = start if settings.reference == "previous" else Policy(start.model, start.revision)
     batches = _batches(pairs, min(settings.device_batch, settings.batch))
     tokens = pairs.select("prompt_ids", "chosen_ids", "rejected_ids")
@@ -49,7 +48,7 @@ def added(trainer: Any, pairs: pl.DataFrame, start: Policy, settings: Train) -> 
         return [kept[side].combine_chunks().flatten().to_numpy() for side in SIDES]
 
     found = launch.by_main(worked_out)
-    _drop_copy(trainer)
+    drop_copy(trainer)
     place = pl.Series("place", [place for batch in batches for place in batch], pl.Int64)
     columns = [pl.Series(side, values, pl.Float32) for side, values in zip(SIDES, found, strict=True)]
     return pairs.hstack(pl.DataFrame([place, *columns]).sort("place").drop("place"))
@@ -71,11 +70,6 @@ def _batches(pairs: pl.DataFrame, size: int) -> list[Batch]:
     )
     order = pairs.select(longest.arg_sort(descending=True)).to_series().to_list()
     return [order[i : i + size] for i in range(0, len(order), size)]
-
-
-def _drop_copy(trainer: Any) -> None:
-    if COPY in trainer.model.peft_config:
-        trainer.model.delete_adapter(COPY)
 
 
 class _Work:
