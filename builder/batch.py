@@ -118,7 +118,7 @@ def _settled(params: Params) -> Params:
     return dataclasses.replace(params, engine=engine, judge=dataclasses.replace(params.judge, engine=None))
 
 
-def _ask(folder: Path, params: Params, take: Take) -> list[judge.Attempt]:
+def _ask(folder: Path, params: Params, take: Take) -> list[judge.Attempt[rows.Rows]]:
     """Every attempt that is due, with the answers that are kept or that ``take`` gives."""
     by = judge.who(params, None)[1]
     return judge.ask(judge.to_ask(folder, params), by, params, Service(params.engine.endpoint.extra_body, take))
@@ -298,7 +298,7 @@ def _answers(files: Sequence[Path], requests: Iterator[Request]) -> Iterator[tup
             yield place, dataclasses.replace(result.outcome, escaped=escaped)
 
 
-def _account(files: Sequence[Path], attempts: Sequence[judge.Attempt]) -> Imported:
+def _account(files: Sequence[Path], attempts: Sequence[judge.Attempt[rows.Rows]]) -> Imported:
     """What became of each line; those that are no result are told on stderr."""
     kept, account = dict(_kept(attempts)), Imported()
     for result in results(files):
@@ -317,7 +317,7 @@ def _account(files: Sequence[Path], attempts: Sequence[judge.Attempt]) -> Import
     return account
 
 
-def _kept(attempts: Sequence[judge.Attempt]) -> Iterator[tuple[str, int | None]]:
+def _kept(attempts: Sequence[judge.Attempt[rows.Rows]]) -> Iterator[tuple[str, int | None]]:
     """Each request's name, and the hash of its answer; None without one."""
     for attempt in attempts:
         names = attempt.answers.keys.astype(">u8").tobytes().hex()
@@ -333,7 +333,9 @@ def _tell(bad: Bad, number: int) -> None:
         print("not a result: further lines are only counted", file=sys.stderr)
 
 
-def _check_matched(account: Imported, attempts: Sequence[judge.Attempt], folder: Path, files: Sequence[Path]) -> None:
+def _check_matched(
+    account: Imported, attempts: Sequence[judge.Attempt[rows.Rows]], folder: Path, files: Sequence[Path]
+) -> None:
     names = ", ".join(map(str, files))
     failed = sum(failures.count for failures in account.errors.values())
     if not account.answers + account.duplicates + failed:

@@ -56,7 +56,7 @@ def embed(texts: Sequence[str], settings: Embed) -> pa.Table:
     Texts are worked off in parts of like length, kept under the fingerprint of all of ``texts``: a run
     that was killed goes on with parts of the same composition, and so with the same bits.
     """
-    encoder = _Encoder(settings)
+    encoder = Encoder(settings)
     order = sorted(range(len(texts)), key=lambda i: (len(texts[i]), texts[i]))
     ids = [text_id(text) for text in texts]
     keys = [ids[i] for i in order]
@@ -90,7 +90,7 @@ def _model_name(settings: Embed) -> str:
     return str(get_model_path())
 
 
-class _Encoder:
+class Encoder:
     """A sentence-transformers model, loaded at the first text."""
 
     def __init__(self, settings: Embed) -> None:
@@ -105,6 +105,7 @@ class _Encoder:
             place += len(part)
 
     def __call__(self, texts: Sequence[str]) -> pa.Table:
+        """One row for each text: embedding, tokens, truncated. The last bits depend on what else is in ``texts``."""
         self._load()
         lengths = self._token_counts(texts)
         limit = self.model.max_seq_length or max(lengths, default=0)

@@ -87,6 +87,29 @@ def _versions(engine: str) -> dict[str, str]:
     return {package: each[0].version for package, each in found.items() if each}
 
 
+class Answers(Protocol):
+    """Answers in the order of their requests."""
+
+    def blocks(self, size: int = rows.BLOCK, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """Tables of ``size`` rows of SCHEMA, the last one shorter; a row without an answer is null in all columns."""
+        ...
+
+
+class InMemory:
+    """Answers that are kept nowhere, for who judges while it learns. Raises EngineError if one is missing."""
+
+    def __init__(self, answers: Iterable[tuple[int, Completion]], total: int) -> None:
+        found = dict(answers)
+        if len(found) < total:
+            raise EngineError(f"the engine gave no answer to {total - len(found):,} of {total:,} requests")
+        self.table = _table(found[place] for place in range(total))
+
+    def blocks(self, size: int = rows.BLOCK, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """As ``Answers``."""
+        table = self.table.select(list(columns)) if columns else self.table
+        yield from (table.slice(start, size) for start in range(0, len(table), size))
+
+
 def generate(kind: str, requests: Iterable[Request], total: int, by: Policy, source: Source, label: str) -> rows.Rows:
     """Rows of SCHEMA, one for each request, in their order; all requests are for the policy ``by``.
 

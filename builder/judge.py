@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 import polars as pl
@@ -123,26 +124,39 @@ class Asked:
             yield block.join(self.prompts, on="prompt_id", how="left", maintain_order="left")
 
 
+Found = TypeVar("Found", bound=generate.Answers, covariant=True)
+Answer = Callable[[Iterator[Request], int, str], Found]
+"""Gives the answers to so many requests; the text is what the progress line calls them."""
+
+
 @dataclass(frozen=True)
-class Attempt:
+class Attempt(Generic[Found]):
     """``asked``: for every completion whether it was asked about; ``answers``: of those that were."""
 
     asked: NDArray[np.bool_]
-    answers: rows.Rows
+    answers: Found
 
 
-def ask(asked: Asked, by: Policy, params: Params, source: generate.Source) -> list[Attempt]:
+def ask(asked: Asked, by: Policy, params: Params, source: generate.Source) -> list[Attempt[rows.Rows]]:
+    """All attempts, their answers kept by row."""
+
+    def answer(requests: Iterator[Request], total: int, label: str) -> rows.Rows:
+        return generate.generate("judge", requests, total, by, source, label)
+
+    return attempts(asked, by, params, answer)
+
+
+def attempts(asked: Asked, by: Policy, params: Params, answer: Answer[Found]) -> list[Attempt[Found]]:
     """Every completion that holds text is asked about; unreadable answers up to ``judge.attempts`` times."""
     wanted = np.concatenate([np.empty(0, np.bool_), *((~_empty(b)).to_numpy() for b in asked.blocks())])
-    attempts: list[Attempt] = []
-    while wanted.any() and len(attempts) < params.judge.attempts:
-        number = len(attempts)
+    made: list[Attempt[Found]] = []
+    while wanted.any() and len(made) < params.judge.attempts:
+        number = len(made)
         requests = _requests(asked, wanted, number, by, params)
-        total, label = int(wanted.sum()), f"judge, attempt {number}"
-        attempts.append(Attempt(wanted, generate.generate("judge", requests, total, by, source, label)))
+        made.append(Attempt(wanted, answer(requests, int(wanted.sum()), f"judge, attempt {number}")))
         wanted = wanted.copy()
-        wanted[wanted] = [_to_ask_again(said) for said in _read(asked.judge, attempts[-1].answers)]
-    return attempts
+        wanted[wanted] = [_to_ask_again(said) for said in _read(asked.judge, made[-1].answers)]
+    return made
 
 
 def _empty(block: pl.DataFrame) -> pl.Series:
@@ -179,7 +193,7 @@ Said = tuple[str | None, Reading]
 EMPTY: Said = (None, Reading(None, WimStatus.UNREADABLE, None, RatingStatus.ABSENT, Reason.EMPTY_COMPLETION))
 
 
-def _read(judge: Judge, answers: rows.Rows) -> Iterator[Said | None]:
+def _read(judge: Judge, answers: generate.Answers) -> Iterator[Said | None]:
     """Answer by answer what was said; None where there is no answer."""
     for block in answers.blocks(columns=["text", "finish_reason", "reason"]):
         for text, finish_reason, reason in zip(*(column.to_pylist() for column in block.columns), strict=True):
@@ -193,7 +207,7 @@ def _unread(reason: str) -> Reading:
     return Reading(None, WimStatus.UNREADABLE, None, RatingStatus.UNREADABLE, Reason(reason))
 
 
-def frames(asked: Asked, attempts: Sequence[Attempt], name: str) -> Iterator[pl.DataFrame]:
+def frames(asked: Asked, attempts: Sequence[Attempt[generate.Answers]], name: str) -> Iterator[pl.DataFrame]:
     """The feedback table in blocks, sorted by completion_id, judge, attempt; an empty completion is not asked about."""
     answers = [_read(asked.judge, attempt.answers) for attempt in attempts]
     start = 0

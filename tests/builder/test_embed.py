@@ -49,7 +49,7 @@ def test_a_text_is_embedded_once_and_kept(embedded: pa.Table, monkeypatch: pytes
     def fail(*_: object) -> None:
         raise AssertionError("the model was loaded for texts that are kept")
 
-    monkeypatch.setattr(embed._Encoder, "_load", fail)
+    monkeypatch.setattr(embed.Encoder, "_load", fail)
     assert embed.embed(TEXTS, Embed()).equals(embedded)
 
 
