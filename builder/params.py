@@ -9,12 +9,12 @@ from typing import Any, Literal
 from builder.blocks import build, check_keys, require
 from builder.errors import ParamsError, UsageError
 from builder.params_engine import EndpointEngine, Engine, Price, TransformersEngine
-from builder.params_train import BY_MARGIN, SMOOTHED, UNWEIGHTED, Launch, Lora, Reward, Train
+from builder.params_train import BY_MARGIN, SMOOTHED, UNWEIGHTED, Grpo, Launch, Lora, Online, Reward, Train
 
 __all__ = [
     "BY_MARGIN", "SMOOTHED", "UNWEIGHTED", "Contrastive", "Embed", "EndpointEngine", "Engine", "Eval", "Evaluate",
-    "Judge", "Launch", "Lora", "Model", "Pair", "Params", "Price", "Prompts", "Publish", "Rate", "Rating", "Reward",
-    "Train", "TransformersEngine", "arms", "load",
+    "Grpo", "Judge", "Launch", "Lora", "Model", "Online", "Pair", "Params", "Price", "Prompts", "Publish", "Rate",
+    "Rating", "Reward", "Train", "TransformersEngine", "arms", "load",
 ]  # fmt: skip
 
 DEMO = "data/demo/"
@@ -211,6 +211,8 @@ class Params:
     pair: Pair = field(default_factory=Pair)
     evaluate: Evaluate = field(default_factory=Evaluate)
     train: Train = field(default_factory=Train)
+    online: Online = field(default_factory=Online)
+    grpo: Grpo = field(default_factory=Grpo)
     reward: Reward = field(default_factory=Reward)
     eval: Eval = field(default_factory=Eval)
     publish: Publish = field(default_factory=Publish)
@@ -219,7 +221,7 @@ class Params:
         require(0 <= self.seed < 2**32, "seed", "between 0 and 2**32 - 1", self.seed)
 
 
-ARM_BLOCKS = ("complete", "judge", "judged_by", "embed", "rating", "rate", "pair", "train")
+ARM_BLOCKS = ("complete", "judge", "judged_by", "embed", "rating", "rate", "pair", "train", "online", "grpo")
 """What an arm may set for itself."""
 
 _PIPELINE = ("arms", "arm", "rounds")

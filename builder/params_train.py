@@ -119,3 +119,60 @@ class Reward:
     def __post_init__(self) -> None:
         require(self.grades >= 2, "reward.grades", "at least 2", self.grades)
         require(0 <= self.held_out < 1, "reward.held_out", "at least 0 and below 1", self.held_out)
+
+
+@dataclass(frozen=True)
+class Online:
+    """What the policy writes while it learns by online DPO: two completions of ``max_tokens`` for each prompt."""
+
+    temperature: float = 0.9
+    top_p: float = 1.0
+    max_tokens: int = 256
+
+    def __post_init__(self) -> None:
+        _check_sampling("online", self.temperature, self.top_p, self.max_tokens)
+
+
+@dataclass(frozen=True)
+class Grpo:
+    """``generations`` completions for each prompt; ``train.batch`` counts completions.
+
+    The reward is (1 - zeta) * verified + zeta * wim, where ``verifier`` compares with the prompt's reference: by
+    ``coverage``, the share of its lines that are there, or ``exact``, 1 if all are; zeta null: 0.5, and 1 without
+    a verifier. ``beta``: the weight of the divergence from the reference model. ``loss``: TRL's, for grpo only.
+    """
+
+    algorithm: Literal["grpo", "rloo"] = "grpo"
+    generations: int = 8
+    verifier: Literal["none", "coverage", "exact"] = "none"
+    zeta: float | None = None
+    beta: float = 0.0
+    loss: Literal["dapo", "grpo", "dr_grpo", "bnpo"] = "dapo"
+    temperature: float = 0.9
+    top_p: float = 1.0
+    max_tokens: int = 256
+
+    def __post_init__(self) -> None:
+        require(self.generations >= 2, "grpo.generations", "at least 2", self.generations)
+        if self.zeta is None:
+            object.__setattr__(self, "zeta", 1.0 if self.verifier == "none" else 0.5)
+        require(0 <= self.weight <= 1, "grpo.zeta", "between 0 and 1", self.zeta)
+        fine = self.verifier != "none" or self.zeta == 1
+        require(fine, "grpo.zeta", "1 without a verifier (coverage or exact)", self.zeta)
+        require(self.beta >= 0, "grpo.beta", "0 or more", self.beta)
+        fine = self.algorithm == "grpo" or self.loss == "dapo"
+        require(fine, "grpo.loss", "left as it is for rloo, which has one loss", self.loss)
+        _check_sampling("grpo", self.temperature, self.top_p, self.max_tokens)
+
+    @property
+    def weight(self) -> float:
+        """Zeta, which is a number once the block is made."""
+        assert self.zeta is not None
+        return self.zeta
+
+
+def _check_sampling(block: str, temperature: float, top_p: float, max_tokens: int) -> None:
+    """Learning from what is always the same text is none, so that a temperature of 0 is an error."""
+    require(0 < temperature < 100, f"{block}.temperature", "above 0 and below 100", temperature)
+    require(0 < top_p <= 1, f"{block}.top_p", "above 0 and at most 1", top_p)
+    require(max_tokens >= 1, f"{block}.max_tokens", "at least 1", max_tokens)
