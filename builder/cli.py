@@ -227,6 +227,8 @@ def _base(arguments: Namespace) -> Any:
 
 
 def _train(arguments: Namespace) -> Any:
+    if arguments.method == "ppo":
+        raise UsageError("PPO has left TRL, and there is no loop of our own: take `wim train grpo` (or its rloo)")
     arguments.run.mkdir(parents=True, exist_ok=True)
     given = (arguments.run, _params(arguments), arguments.policy)
     return _call("train.launch:run", f"train.{arguments.method}", given, arguments.words)
@@ -289,8 +291,8 @@ def _parser() -> argparse.ArgumentParser:
     clean.add_argument("--dry-run", action="store_true", help="say what would be removed, and remove nothing")
     base = _command(commands, "base", "write a policy folder of the base model", _base)
     base.add_argument("folder", type=Path, metavar="FOLDER")
-    train = _command(commands, "train", "train a policy on a run's pairs, or merge its adapter", _train)
-    train.add_argument("method", choices=["dpo", "merge"])
+    train = _command(commands, "train", "train a policy on a run's pairs or prompts, or merge its adapter", _train)
+    train.add_argument("method", choices=["dpo", "online", "grpo", "ppo", "merge"])
     train.add_argument("run", type=Path, metavar="RUN")
     train.add_argument(
         "--policy",

@@ -1,0 +1,28 @@
+"""Training by TRL. What somebody's own TRL script takes from here is imported when it is asked for.
+
+from train import wim_reward
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from train.online_dpo import OnlineDPO
+    from train.rewards import WimReward, wim_reward
+    from train.verifiers import coverage_reward, exact_reward
+
+__all__ = ["OnlineDPO", "WimReward", "coverage_reward", "exact_reward", "wim_reward"]
+
+_HOMES = {
+    "OnlineDPO": "online_dpo",
+    "WimReward": "rewards",
+    "wim_reward": "rewards",
+    "coverage_reward": "verifiers",
+    "exact_reward": "verifiers",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'train' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"train.{_HOMES[name]}"), name)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from train.progress import progress
 def prepare(params: Params) -> None:
     """Before anything is loaded. Raises WimError for what this machine cannot do."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    warnings.filterwarnings("ignore", message="TRL currently supports vLLM")  # none of it is used in training
     machine.check(params.train)
     with models.lean():
         from datasets import disable_progress_bars

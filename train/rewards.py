@@ -1,0 +1,122 @@
+"""The WIM reward for TRL's trainers: judge, embed and rate in the loop, mixed with a verifiable reward if wanted.
+
+from train import wim_reward
+trainer = GRPOTrainer(..., reward_funcs=[wim_reward("params.yaml")])
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from builder import embed, ids, judge, params, tables
+from builder.errors import TableError
+from builder.params import Params
+from builder.policy import Policy
+from train import judging, stages
+from train.record import Record
+from train.verifiers import VERIFIERS, text_of, verified
+
+Rewards = list[float | None]
+"""One for each completion; None: the judge cannot be read, or there is no reference. TRL's GRPO and RLOO leave such a
+completion out; its OnlineDPOTrainer would take it for 0.0, train.OnlineDPO leaves it out."""
+
+
+class WimReward:
+    """A reward function as TRL calls it: (1 - zeta) * verified + zeta * the rating of ``params.rate``.
+
+    ``written`` counts the completions of each prompt so far: their ids go on from there. ``record``: where rows are
+    kept, if anywhere.
+    """
+
+    __name__ = "wim"  # by which TRL logs it
+
+    def __init__(
+        self, params: Params, by: Policy, source: judging.Source | None, verifier: str = "none", zeta: float = 1.0
+    ) -> None:
+        self.params, self.by, self.source = params, by, source
+        self.verifier, self.zeta = VERIFIERS.get(verifier), zeta
+        self.encoder = embed.Encoder(params.embed)
+        self.written: Counter[str] = Counter()
+        self.record: Record | None = None
+
+    def __call__(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> Rewards:
+        """``prompts`` and ``completions`` as texts or messages; ``columns`` are the data set's and TRL's own.
+
+        Of these, ``reference`` is read by a verifier, and ``prompt_id`` names the prompt (default: as in `wim`'s
+        tables). Raises TableError where a verifier finds no column ``reference``.
+        """
+        batch = self._batch(prompts, completions, columns.get("prompt_id"))
+        feedback = pl.DataFrame(schema=pl.Schema(tables.SCHEMAS["feedback"]))
+        wims: Rewards = [None] * len(batch)
+        if self.zeta > 0:
+            assert self.source is not None
+            feedback = stages.judged(batch, self.by, self.params, self.source)
+            ratings = stages.rated(batch, feedback, self.encoder, self.params)
+            wims = batch.join(ratings, on="completion_id", how="left", maintain_order="left")["reward"].to_list()
+            _log(columns, "wim/readable", sum(wim is not None for wim in wims) / len(wims))
+        rewards = self._mixed(wims, completions, columns)
+        if self.record:
+            self.record.add(columns["trainer_state"].global_step, batch, columns["completion_ids"], feedback, rewards)
+        return rewards
+
+    def _batch(self, prompts: Sequence[Any], completions: Sequence[Any], names: Sequence[str] | None) -> pl.DataFrame:
+        """Columns completion_id, prompt_id, index, text, messages in the order of TRL's batch."""
+        messages = [_messages(prompt) for prompt in prompts]
+        names = names or [ids.prompt_id(turns) for turns in messages]
+        rows = []
+        for name, turns, completion in zip(names, messages, completions, strict=True):
+            index = self.written[name]
+            self.written[name] += 1
+            rows.append((ids.completion_id(name, index), name, index, text_of(completion), turns))
+        schema = {"completion_id": pl.String, "prompt_id": pl.String, "index": pl.Int16, "text": pl.String}
+        return pl.DataFrame(rows, schema=schema | {"messages": stages.MESSAGES}, orient="row")
+
+    def _mixed(self, wims: Rewards, completions: Sequence[Any], columns: dict[str, Any]) -> Rewards:
+        """What has no weight need not be there; what has weight and is not there makes the whole unknown."""
+        if self.verifier is None or self.zeta == 1:
+            return wims
+        if "reference" not in columns:
+            raise TableError("a verifiable reward needs a column 'reference' in the data set, and there is none")
+        facts = verified(completions, columns["reference"], self.verifier)
+        known = [fact for fact in facts if fact is not None]
+        _log(columns, "wim/verified", sum(known) / len(known) if known else None)
+        if self.zeta == 0:
+            return facts
+        return [
+            None if wim is None or fact is None else (1 - self.zeta) * fact + self.zeta * wim
+            for wim, fact in zip(wims, facts, strict=True)
+        ]
+
+
+def wim_reward(
+    source: Params | Path | str | None = None, sets: Sequence[str] = (), model: Any = None, tokenizer: Any = None
+) -> WimReward:
+    """A reward function for somebody's own trainer, by the parameters of `wim`.
+
+    ``source``: parameters, or their file (default: params.yaml, else the built-in defaults); ``sets``: as
+    ``--set``. The judge is ``judged_by`` with the blocks model, judge and engine, loaded at the first batch; the
+    verifier and its share are grpo.verifier and grpo.zeta. ``model``: a PEFT model in memory judges itself instead,
+    by ``judged_by: base`` with its adapter off and by ``current`` with it on.
+    """
+    if not isinstance(source, Params):
+        default = Path("params.yaml")
+        source = params.load(Path(source) if source else default if default.is_file() else None, sets)
+    given, by = judge.who(source, None)
+    mix = given.grpo
+    return WimReward(given, by, judging.source(given, by, model, tokenizer), mix.verifier, mix.weight)
+
+
+def _messages(prompt: Any) -> Any:
+    """A prompt as messages."""
+    if isinstance(prompt, str):
+        return [{"role": "user", "content": prompt}]
+    return [{"role": message["role"], "content": message["content"]} for message in prompt]
+
+
+def _log(columns: dict[str, Any], name: str, value: float | None) -> None:
+    """GRPO and RLOO hand over a function that logs; OnlineDPO none."""
+    if "log_metric" in columns and value is not None:
+        columns["log_metric"](name, value)
