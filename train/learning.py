@@ -100,7 +100,12 @@ def run(folder: Path, params: Params, policy_folder: Path | None, learner: Learn
         adapter.drop_copy(trainer)
         adapter.save(trainer, folder, start)
         metrics = checkpoints.metrics(trainer.state.log_history)
-        about: dict[str, Any] = {"stage": f"train {learner.block}", "params": known, "start": start.about(), "judge": by.about()}
+        about: dict[str, Any] = {
+            "stage": f"train {learner.block}",
+            "params": known,
+            "start": start.about(),
+            "judge": by.about(),
+        }
         made = reward.record.write(folder, about, inputs)
         tables.write(tables.path(folder, "training"), "training", metrics, tables.metadata(inputs=inputs, **about))
         shutil.rmtree(work)  # last: until all is written, a kill must find its checkpoints
