@@ -16,13 +16,13 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 ALL = ("online.max_tokens=96", "grpo.max_tokens=96")
-ONLINE = ("train.max_steps=120", "train.batch=16", "train.learning_rate=4e-4")
-GRPO = ("train.max_steps=60", "train.batch=32", "train.learning_rate=1e-3")
+ONLINE = ("train.max_steps=60", "train.batch=16", "train.learning_rate=4e-4")
+GRPO = ("train.batch=32", "train.learning_rate=1e-3")
 LEARNERS = {
     "online-fixed": ("online", (*ONLINE, "judged_by=base")),
     "online-moving": ("online", (*ONLINE, "judged_by=current")),
-    "grpo-wim": ("grpo", GRPO),
-    "grpo-coverage": ("grpo", (*GRPO, "grpo.verifier=coverage", "grpo.zeta=0")),
+    "grpo-wim": ("grpo", (*GRPO, "train.max_steps=40")),
+    "grpo-coverage": ("grpo", (*GRPO, "train.max_steps=60", "grpo.verifier=coverage", "grpo.zeta=0")),
 }
 
 

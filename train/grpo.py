@@ -44,7 +44,7 @@ def trainer(setting: Setting) -> Any:
         train_dataset=setting.data,
         processing_class=setting.tokenizer,
         peft_config=setting.shape,
-        callbacks=setting.callbacks,
+        callbacks=arguments.callbacks(params, setting.folder),
     )
     if params.train.reference == "base":
         adapter.drop_copy(made)

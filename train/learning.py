@@ -12,10 +12,10 @@ from typing import Any
 
 import polars as pl
 
-from builder import judgements, policy, rows, tables
+from builder import embed, judgements, models, policy, rows, tables
 from builder.blocks import as_dict
 from builder.errors import ParamsError, WimError
-from builder.ids import file_sha256, fingerprint
+from builder.ids import fingerprint
 from builder.params import Params, Train
 from builder.policy import Policy
 from builder.statuses import WimStatus
@@ -29,7 +29,7 @@ UNTOLD = ("save_steps", "tensorboard")
 
 @dataclass(frozen=True)
 class Setting:
-    """What a learner is made from: the loaded model (train.adapter), its data, its reward, and where it works."""
+    """What a learner is made from: the loaded model (train.adapter), its data, its reward, where it works and writes."""
 
     params: Params
     start: Policy
@@ -39,7 +39,7 @@ class Setting:
     data: Any
     reward: WimReward
     work: Path
-    callbacks: list[Any]
+    folder: Path
 
 
 @dataclass(frozen=True)
@@ -78,38 +78,40 @@ def run(folder: Path, params: Params, policy_folder: Path | None, learner: Learn
     checkpoint.
     """
     start = policy.read(policy_folder, params.model)
-    file = tables.find(folder, "prompts")
+    inputs = {"prompts": tables.find(folder, "prompts")}
     params, by, itself = judging.who(params, start, policy_folder)
-    known = _known(params, learner.block)
-    inputs = {"prompts": file}
-    told = known | {"start": start.about(), "judge": by.about()}
-    work = checkpoints.WORK / fingerprint(told | {"learner": learner.block, "inputs": file_sha256(file)})
+    about: dict[str, Any] = {"stage": f"train {learner.block}", "params": _known(params, learner.block)}
+    about |= {"start": start.about(), "judge": by.about()}
+    content = {"embedder": embed.identity(params.embed), "inputs": tables.fingerprints(inputs)}
+    work = checkpoints.WORK / fingerprint(about | content)
     with rows.lock(work):
         arguments.prepare(params)
-        tokenizer, model, shape = adapter.load(start, params)
-        frame, seen = prompts.trainable(folder, tokenizer, model, params, learner.room)
-        _check_references(frame, learner)
         reward = WimReward(params, by, None if itself else judging.source(params, by), learner.verifier, learner.zeta)
-        reward.record = Record(work, start.hash(), _ends(tokenizer, model))
-        callbacks = [*arguments.callbacks(params, folder), keeping(reward.record)]
-        setting = Setting(params, start, tokenizer, model, shape, _dataset(frame), reward, work, callbacks)
+        setting, seen = _setting(folder, params, start, reward, work, learner)
         trainer = _assembled(learner, setting)
         if itself:
-            reward.source = judging.source(params, by, trainer.model, tokenizer)
-        _train(trainer, reward, work)
-        adapter.drop_copy(trainer)
+            reward.source = judging.source(params, by, trainer.model, setting.tokenizer)
+        record = _train(trainer, setting)
         adapter.save(trainer, folder, start)
+        made = record.write(folder, about, inputs)
         metrics = checkpoints.metrics(trainer.state.log_history)
-        about: dict[str, Any] = {
-            "stage": f"train {learner.block}",
-            "params": known,
-            "start": start.about(),
-            "judge": by.about(),
-        }
-        made = reward.record.write(folder, about, inputs)
         tables.write(tables.path(folder, "training"), "training", metrics, tables.metadata(inputs=inputs, **about))
         shutil.rmtree(work)  # last: until all is written, a kill must find its checkpoints
-    return _made(len(frame), seen, made, metrics)
+    return _made(len(setting.data), seen, made, metrics)
+
+
+def _setting(
+    folder: Path, params: Params, start: Policy, reward: WimReward, work: Path, learner: Learner
+) -> tuple[Setting, prompts.Seen]:
+    """The loaded model, the prompts that can be learned from, and what was seen of them."""
+    tokenizer, model, shape = adapter.load(start, params)
+    frame, seen = prompts.trainable(folder, tokenizer, model, params, learner.room)
+    without = frame["reference"].null_count()
+    if learner.zeta < 1 and without:
+        told = f"{without:,} of {len(frame):,} prompts have no reference to be verified by"
+        raise WimError(f"{learner.block}.verifier: {told}")
+    setting = Setting(params, start, tokenizer, model, shape, _dataset(frame), reward, work, folder)
+    return setting, seen
 
 
 def check_read(settings: Train, block: str, unread: dict[str, str]) -> None:
@@ -124,19 +126,14 @@ def check_read(settings: Train, block: str, unread: dict[str, str]) -> None:
 
 
 def _known(params: Params, block: str) -> dict[str, Any]:
-    """The parameters that what is learned depends on."""
+    """The parameters that what is learned depends on; no paths."""
     names = (block, "judge", "embed", "rating", "rate", "pair")
     train = {name: value for name, value in as_dict(params.train).items() if name not in UNTOLD}
     own = {name: as_dict(getattr(params, name)) for name in names}
-    return own | {"train": train, "judged_by": params.judged_by, "engine": params.engine.name, "seed": params.seed}
-
-
-def _check_references(frame: pl.DataFrame, learner: Learner) -> None:
-    without = frame["reference"].null_count()
-    if learner.zeta < 1 and without:
-        raise WimError(
-            f"{learner.block}.verifier: {without:,} of {len(frame):,} prompts have no reference to be verified by"
-        )
+    own["judge"]["model"] = params.judge.model and models.label(params.judge.model)
+    own["embed"]["model"] = models.label(params.embed.model)
+    judged_by = models.label(params.judged_by)
+    return own | {"train": train, "judged_by": judged_by, "engine": params.engine.name, "seed": params.seed}
 
 
 def _dataset(frame: pl.DataFrame) -> Any:
@@ -158,16 +155,20 @@ def _assembled(learner: Learner, setting: Setting) -> Any:
         raise WimError(f"train: {tables.first_line(error)}") from error
 
 
-def _train(trainer: Any, reward: WimReward, work: Path) -> None:
-    """To the end, from the last checkpoint if there is one."""
-    assert reward.record is not None
-    checkpoint = checkpoints.last(work)
-    reward.written = reward.record.resume(checkpoints.step(checkpoint) if checkpoint else 0)
+def _train(trainer: Any, setting: Setting) -> Record:
+    """To the end, from the last checkpoint if there is one. Gives what was generated and judged."""
+    record = Record(setting.work, setting.start.hash(), _ends(setting.tokenizer, trainer.model))
+    trainer.add_callback(keeping(record))
+    checkpoint = checkpoints.last(setting.work)
+    setting.reward.record = record
+    setting.reward.written = record.resume(checkpoints.step(checkpoint) if checkpoint else 0)
     if checkpoint:
         # With a folder beside the adapter's own files, transformers would load that and leave the policy as it was.
         shutil.rmtree(checkpoint / adapter.COPY, ignore_errors=True)
         checkpoints.tell(checkpoint)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    adapter.drop_copy(trainer)  # it would be saved with the policy
+    return record
 
 
 def _made(count: int, seen: prompts.Seen, made: dict[str, pl.DataFrame], metrics: pl.DataFrame) -> Made:

@@ -41,7 +41,7 @@ def trainer(setting: Setting) -> Any:
         train_dataset=setting.data,
         processing_class=setting.tokenizer,
         peft_config=setting.shape,
-        callbacks=setting.callbacks,
+        callbacks=arguments.callbacks(params, setting.folder),
     )
     made.min_gap, made.ties, made.max_completion = params.pair.min_gap, params.pair.ties, params.train.max_completion
     if params.train.reference == "base":

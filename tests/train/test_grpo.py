@@ -43,6 +43,13 @@ def test_it_learns_from_the_mixture(wim: Wim, tmp_path: Path, algorithm: str) ->
     assert len(metric(run, "wim/readable")) == 2
 
 
+def test_rloo_learns_too(wim: Wim, tmp_path: Path) -> None:
+    make_prompts(wim, "run", 4)
+    assert wim("train", "grpo", "run", *sets("grpo.algorithm=rloo", "train.max_steps=1", *MIXED)) == 0
+    assert any(weight.any() for name, weight in weights(tmp_path / "run").items() if "lora_B" in name)
+    assert len(table(tmp_path / "run", "completions")) == 4
+
+
 def test_without_weight_for_wim_nobody_is_asked(wim: Wim, tmp_path: Path) -> None:
     make_prompts(wim, "run", 4)
     assert wim("train", "grpo", "run", *sets("grpo.verifier=exact", "grpo.zeta=0", "train.max_steps=1")) == 0

@@ -10,6 +10,8 @@ import pytest
 from loop import killed_and_resumed, make_prompts, sets, table
 from trained import metric, weights
 
+from builder.params import Contrastive
+
 Wim = Callable[..., int]
 SAVED = ("train.max_steps=4", "train.save_steps=2")
 TABLES = ("completions.parquet", "feedback.parquet", "training.parquet")
@@ -161,7 +163,8 @@ def test_another_judge_judges_in_its_own_engine(wim: Wim, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("fixed", [True, False])
-def test_judging_leaves_the_model_as_it_was(fixed: bool) -> None:
+@pytest.mark.parametrize("search", [None, Contrastive()])
+def test_judging_leaves_the_model_as_it_was(fixed: bool, search: Contrastive | None) -> None:
     import torch
     from peft import LoraConfig, get_peft_model
 
@@ -179,7 +182,12 @@ def test_judging_leaves_the_model_as_it_was(fixed: bool) -> None:
     model.train()
     ids = torch.tensor([[5, 6, 7, 8]])
     before = model(ids).logits, {name: weight.requires_grad for name, weight in model.named_parameters()}
-    asked = Request(({"role": "user", "content": "Describe it."},), policy.base(given.model), 0, Sampling(0.0, 24))
+    asked = Request(
+        ({"role": "user", "content": "Describe it."},),
+        policy.base(given.model),
+        0,
+        Sampling(0.0, 24, contrastive=search),
+    )
     ((_, said),) = InMemory(given, model, tokenizer, fixed).generate([asked])
     assert model.training
     assert before[1] == {name: weight.requires_grad for name, weight in model.named_parameters()}
