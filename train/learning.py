@@ -29,7 +29,7 @@ UNTOLD = ("save_steps", "tensorboard")
 
 @dataclass(frozen=True)
 class Setting:
-    """What a learner is made from: the loaded model (train.adapter), its data, its reward, where it works and writes."""
+    """What a learner is made from: the model (train.adapter), data and reward, the folders to work in and write to."""
 
     params: Params
     start: Policy
