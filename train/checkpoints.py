@@ -3,6 +3,9 @@
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
+
+from builder import tables
 
 WORK = Path(".wim/train")
 STATE = "trainer_state.json"
@@ -26,6 +29,21 @@ def step(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
 
 
-def tell(checkpoint: Path) -> None:
-    """The line on stderr that says where a killed run goes on."""
+def train(trainer: Any, checkpoint: Path | None) -> None:
+    """To the end, from the checkpoint if there is one, which is then told on stderr.
+
+    A checkpoint of the last step is not handed to transformers: within an epoch that would do a step more.
+    """
+    if checkpoint is None:
+        trainer.train()
+        return
     print(f"resumed from step {step(checkpoint)}", file=sys.stderr)
+    state = tables.read_json(checkpoint / STATE)
+    if state["global_step"] < state["max_steps"]:
+        trainer.train(resume_from_checkpoint=str(checkpoint))
+        return
+    from peft import load_peft_weights, set_peft_model_state_dict
+    from transformers import TrainerState
+
+    set_peft_model_state_dict(trainer.model, load_peft_weights(str(checkpoint), device="cpu"))
+    trainer.state = TrainerState.load_from_json(str(checkpoint / STATE))

@@ -78,8 +78,8 @@ def _train(
     seen = prepare(trainer, pairs, start, params)
     checkpoint = launch.by_main(lambda: checkpoints.last(work, params.train.launch.processes))
     if checkpoint:
-        _resume(trainer, checkpoint)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        _remember(trainer, checkpoint)
+    checkpoints.train(trainer, checkpoint)
     trainer.accelerator.wait_for_everyone()  # others may still be saving a part of the last checkpoint
     if launch.is_main():
         adapter.save(trainer, folder, start)
@@ -102,9 +102,8 @@ def prepare(trainer: Any, pairs: pl.DataFrame, start: Policy, params: Params) ->
     return seen
 
 
-def _resume(trainer: Any, checkpoint: Path) -> None:
+def _remember(trainer: Any, checkpoint: Path) -> None:
     """What TRL forgets: its count of tokens is no part of a checkpoint."""
-    checkpoints.tell(checkpoint)
     history = tables.read_json(checkpoint / checkpoints.STATE)["log_history"]
     trainer._total_train_tokens = history[-1]["num_tokens"]
 

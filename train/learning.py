@@ -165,8 +165,7 @@ def _train(trainer: Any, setting: Setting) -> Record:
     if checkpoint:
         # With a folder beside the adapter's own files, transformers would load that and leave the policy as it was.
         shutil.rmtree(checkpoint / adapter.COPY, ignore_errors=True)
-        checkpoints.tell(checkpoint)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    checkpoints.train(trainer, checkpoint)
     adapter.drop_copy(trainer)  # it would be saved with the policy
     return record
 

@@ -113,6 +113,26 @@ def test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_weights(
     assert tables[0] == tables[1]
 
 
+def test_a_run_that_is_killed_after_its_last_step_does_no_step_more(
+    wim: Wim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Within an epoch, transformers would."""
+    from train import adapter
+
+    command = ("train", "dpo", "run", *SMALL, "--set", "train.max_steps=2")
+    make_pairs(tmp_path / "run")
+    assert wim(*command) == 0
+    whole = weights(tmp_path / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr(adapter, "save", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        assert wim(*command) == 143
+    assert wim(*command) == 0
+    assert "resumed from step 2" in capsys.readouterr().err
+    again = weights(tmp_path / "run")
+    assert all((whole[name] == again[name]).all() for name in whole)
+    assert len(metric(tmp_path / "run", "loss")) == 2
+
+
 def test_pairs_without_a_prompts_text_are_refused_in_words(
     wim: Wim, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
