@@ -2,8 +2,9 @@
 
     python bench/online.py [--only NAME...] [--seed 42]
 
-Four learners: online DPO by the fixed and by the moving judge, GRPO on the WIM reward and on coverage itself. Coverage
-is the share of the asked facts that a greedy completion holds, with a 95% interval; the difference is paired by prompt.
+Online DPO by the fixed judge, by the moving one and, as the control, by chance; GRPO on the WIM reward and on coverage
+itself. Coverage is the share of the asked facts that a greedy completion holds, with a 95% interval; the difference is
+paired by prompt.
 """
 
 import argparse
@@ -21,6 +22,7 @@ GRPO = ("train.batch=32", "train.learning_rate=1e-3")
 LEARNERS = {
     "online-fixed": ("online", (*ONLINE, "judged_by=base")),
     "online-moving": ("online", (*ONLINE, "judged_by=current")),
+    "online-random": ("online", (*ONLINE, "rate.method=random")),
     "grpo-wim": ("grpo", (*GRPO, "train.max_steps=40")),
     "grpo-coverage": ("grpo", (*GRPO, "train.max_steps=60", "grpo.verifier=coverage", "grpo.zeta=0")),
 }
