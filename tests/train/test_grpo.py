@@ -63,9 +63,10 @@ def test_what_no_judge_could_be_read_on_is_not_learned_from(wim: Wim, tmp_path: 
 def test_a_killed_run_goes_on_to_the_same_bytes(wim: Wim, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """From an adapter and with a reference, of which TRL keeps a copy that must not come back in the policy's place."""
     make_prompts(wim, "first", 4)
-    assert wim("train", "grpo", "first", *sets("train.max_steps=1", *MIXED)) == 0
+    verified = ("grpo.verifier=coverage", "grpo.zeta=0")
+    assert wim("train", "grpo", "first", *sets("train.max_steps=1", *verified)) == 0
     shutil.copytree("first", "whole")
-    settings = ("train.max_steps=4", "train.save_steps=2", "grpo.beta=0.1", *MIXED)
+    settings = ("train.max_steps=4", "train.save_steps=2", "grpo.beta=0.1", *verified)
     policy = ("--policy", tmp_path / "first/policy")
     assert wim("train", "grpo", "whole", *policy, *sets(*settings)) == 0
     run = killed_and_resumed(wim, "grpo", tmp_path / "whole", *settings, policy=tmp_path / "first/policy")
