@@ -13,8 +13,10 @@ INSTEAD = {
     "label_smoothing": "there are no pairs",
     "beta": "the weight of the reference model is grpo.beta",
     "offset": "there are no pairs",
+    "weight": "there are no pairs",
     "order": "there are no pairs",
     "max_completion": "see grpo.max_tokens",
+    "launch": "it is one process",
 }
 """Settings of DPO alone, and what to do about them."""
 

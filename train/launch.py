@@ -29,8 +29,8 @@ Made = TypeVar("Made")
 Given = tuple[Path, Params, Path | None]
 """What a method of training is called with: run folder, parameters, policy folder."""
 
-ALONE = ("train.merge",)
-"""What is no training: one process does it."""
+ALONE = ("train.merge", "train.online", "train.grpo")
+"""What one process does."""
 PLACE, PARENT = "WIM_WORKER", "WIM_PARENT"
 """In a worker's environment: the folder where it leaves its result or its error, and the process that started it."""
 STARTED = "LOCAL_RANK"

@@ -19,7 +19,7 @@ from builder.ids import fingerprint
 from builder.params import Params, Train
 from builder.policy import Policy
 from builder.statuses import WimStatus
-from train import adapter, arguments, checkpoints, judging, prompts
+from train import adapter, arguments, checkpoints, judging, launch, metrics, prompts
 from train.record import Record, keeping
 from train.rewards import WimReward
 
@@ -94,10 +94,10 @@ def run(folder: Path, params: Params, policy_folder: Path | None, learner: Learn
         record = _train(trainer, setting)
         adapter.save(trainer, folder, start)
         made = record.write(folder, about, inputs)
-        metrics = checkpoints.metrics(trainer.state.log_history)
-        tables.write(tables.path(folder, "training"), "training", metrics, tables.metadata(inputs=inputs, **about))
+        training = metrics.table(trainer.state.log_history)
+        tables.write(tables.path(folder, "training"), "training", training, tables.metadata(inputs=inputs, **about))
         shutil.rmtree(work)  # last: until all is written, a kill must find its checkpoints
-    return _made(len(setting.data), seen, made, metrics)
+    return _made(len(setting.data), seen, made, training)
 
 
 def _setting(
@@ -150,7 +150,9 @@ def _ends(tokenizer: Any, model: Any) -> set[int]:
 
 def _assembled(learner: Learner, setting: Setting) -> Any:
     try:
-        return arguments.quiet(learner.trainer(setting))
+        trainer = learner.trainer(setting)
+        launch.check(trainer, setting.params.train)
+        return arguments.quiet(trainer)
     except ValueError as error:
         raise WimError(f"train: {tables.first_line(error)}") from error
 
@@ -170,7 +172,7 @@ def _train(trainer: Any, setting: Setting) -> Record:
     return record
 
 
-def _made(count: int, seen: prompts.Seen, made: dict[str, pl.DataFrame], metrics: pl.DataFrame) -> Made:
+def _made(count: int, seen: prompts.Seen, made: dict[str, pl.DataFrame], training: pl.DataFrame) -> Made:
     completions, feedback = made["completions"], judgements.used(made["feedback"])
     said = dict(feedback.group_by("wim_status").len().iter_rows())
     return Made(
@@ -181,5 +183,5 @@ def _made(count: int, seen: prompts.Seen, made: dict[str, pl.DataFrame], metrics
         missing=said.get(str(WimStatus.MISSING), 0),
         nothing=said.get(str(WimStatus.NOTHING), 0),
         unreadable=said.get(str(WimStatus.UNREADABLE), 0),
-        steps=int(metrics["step"].max() or 0),  # type: ignore[arg-type]
+        steps=int(training["step"].max() or 0),  # type: ignore[arg-type]
     )

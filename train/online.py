@@ -15,14 +15,15 @@ from train.learning import Learner, Made, Setting
 
 LOSSES = ("sigmoid", "ipo")
 """TRL's online losses."""
+INSTEAD = dict.fromkeys(("offset", "weight", "order"), "pairs come as they are made") | {"launch": "it is one process"}
+"""Settings for stored pairs alone, and why."""
 
 
 def run(folder: Path, params: Params, policy_folder: Path | None = None) -> Made:
     """Write RUN/policy, training.parquet, completions.parquet, feedback.parquet. Raises WimError: see ``learning``."""
     if params.train.loss not in LOSSES:
         raise ParamsError(f"train.loss: {params.train.loss} is no loss of online DPO; it has {', '.join(LOSSES)}")
-    instead = "pairs come as they are made"
-    learning.check_read(params.train, "online", {"offset": instead, "order": instead})
+    learning.check_read(params.train, "online", INSTEAD)
     return learning.run(
         folder, params, policy_folder, Learner("online", params.online.max_tokens, "none", 1.0, trainer)
     )

@@ -136,6 +136,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
         ("train.loss=hinge", "train.loss: hinge is no loss of online DPO; it has sigmoid, ipo"),
         ("train.offset=1", "train.offset: 1.0 has no meaning for train online"),
         ("train.order=delta_desc", "train.order: 'delta_desc' has no meaning for train online"),
+        ("train.launch.processes=2", "has no meaning for train online; it is one process"),
         ("online.temperature=0", "online.temperature must be above 0"),
     ],
 )
