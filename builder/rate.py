@@ -8,7 +8,7 @@ import polars as pl
 
 from builder import judgements, plugins, tables
 from builder.params import Params
-from builder.ratings import Rating, Vectors, numerical, wim
+from builder.ratings import Rating, Vectors, is_together, numerical, wim
 from builder.statuses import RatingStatus, Reason, WimStatus
 from builder.vectors import Block
 from builder.vectors import Vectors as StoredVectors
@@ -37,7 +37,9 @@ def run(folder: Path, params: Params) -> Made:
     about = tables.metadata("rate", settings, inputs)
     starts = range(0, max(len(frame), 1), BLOCK)
     with contextlib.closing(StoredVectors(inputs["embeddings"])) as stored:
-        blocks = [rate(frame.slice(start, BLOCK), Block(stored), params) for start in starts]
+        frame = frame.with_columns(_on_scale(params))
+        wholes = _together(frame, stored, params)
+        blocks = [_rated(frame.slice(s, BLOCK), Block(stored), params, wholes.slice(s, BLOCK)) for s in starts]
     rated = pl.concat(blocks)
     tables.write(tables.path(folder, "ratings"), "ratings", rated, about)
     return Made(int((rated["judge"] != "").sum()), int(rated["ratable"].sum()))
@@ -49,6 +51,17 @@ def rate(frame: pl.DataFrame, vectors: Vectors, params: Params) -> pl.DataFrame:
     Columns beyond the schema hold the further ratings of ``rate.also``.
     """
     frame = frame.with_columns(_on_scale(params))
+    return _rated(frame, vectors, params, _together(frame, vectors, params))
+
+
+def _together(frame: pl.DataFrame, vectors: Vectors, params: Params) -> pl.DataFrame:
+    """The columns of those wanted ratings that read all judgements of a run at once (builder.ratings)."""
+    wanted = {name: _rating(name, params) for name in dict.fromkeys([params.rate.method, *_also(params)])}
+    return frame.select(r.rate(frame, vectors).alias(name) for name, r in wanted.items() if is_together(r))
+
+
+def _rated(frame: pl.DataFrame, vectors: Vectors, params: Params, wholes: pl.DataFrame) -> pl.DataFrame:
+    """``rate`` of a block of judgements, with their rows of ``_together``."""
     text = wim.Rating(params).rate(frame, vectors)
     rated = frame.with_columns(
         numerical.Rating(params).rate(frame, vectors).alias("R"),
@@ -57,13 +70,22 @@ def rate(frame: pl.DataFrame, vectors: Vectors, params: Params) -> pl.DataFrame:
         wim.missingness(text, vectors(wim.missing_text(frame))),
         pl.col("text").str.len_chars().cast(pl.Int32).alias("length"),
     )
-    method: Rating = plugins.load("ratings", params.rate.method).Rating(params)
-    rated = rated.with_columns(method.rate(frame, vectors).alias("reward"))
-    rated = rated.with_columns(_reason(method.uses).alias("reason"))
+    method = _rating(params.rate.method, params)
+    rated = rated.with_columns(_column(params.rate.method, frame, vectors, params, wholes).alias("reward"))
+    rated = rated.with_columns(_reason(method).alias("reason"))
     ratable = pl.col("reason").is_null()
     rated = rated.with_columns(pl.when(ratable).then("reward").alias("reward"), ratable.alias("ratable"))
-    also = [plugins.load("ratings", name).Rating(params).rate(frame, vectors).alias(name) for name in _also(params)]
+    also = [_column(name, frame, vectors, params, wholes).alias(name) for name in _also(params)]
     return rated.select(tables.SCHEMAS["ratings"].names).with_columns(also)
+
+
+def _rating(name: str, params: Params) -> Rating:
+    rating: Rating = plugins.load("ratings", name).Rating(params)
+    return rating
+
+
+def _column(name: str, frame: pl.DataFrame, vectors: Vectors, params: Params, wholes: pl.DataFrame) -> pl.Series:
+    return wholes[name] if name in wholes.columns else _rating(name, params).rate(frame, vectors)
 
 
 def _also(params: Params) -> list[str]:
@@ -81,8 +103,9 @@ def _on_scale(params: Params) -> pl.Expr:
     return pl.when(readable).then(pl.when(same).then("rating").otherwise(mapped)).alias("rating")
 
 
-def _reason(uses: frozenset[str]) -> pl.Expr:
-    """Why a judgement is not ratable under a method that reads ``uses``; null if it is."""
+def _reason(method: Rating) -> pl.Expr:
+    """Why a judgement is not ratable under ``method``; null if it is."""
+    uses = method.uses
     cases = [
         (judgements.is_empty(pl.col("text")), pl.lit(str(Reason.EMPTY_COMPLETION))),
         (pl.col("judge") == "", pl.lit(str(Reason.NOT_JUDGED))),
@@ -98,7 +121,7 @@ def _reason(uses: frozenset[str]) -> pl.Expr:
             (pl.col("rating_status") != str(RatingStatus.OK), _said("reason", Reason.NOT_A_NUMBER)),
             (pl.col("rating").is_null(), pl.lit(str(Reason.OUT_OF_SCALE))),
         ]
-    cases.append((pl.col("reward").is_null(), pl.lit(str(Reason.ZERO_VECTOR))))
+    cases.append((pl.col("reward").is_null(), pl.lit(str(getattr(method, "null_reason", Reason.ZERO_VECTOR)))))
     return pl.coalesce([pl.when(found).then(reason) for found, reason in cases])
 
 

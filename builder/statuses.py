@@ -32,6 +32,7 @@ class Reason(StrEnum):
     EMPTY_OUTPUT = "empty_output"
     REFUSAL = "refusal"
     ZERO_VECTOR = "zero_vector"
+    UNCALIBRATED = "uncalibrated"
     EMPTY_COMPLETION = "empty_completion"
     NOT_JUDGED = "not_judged"
     NO_RATING = "no_rating"

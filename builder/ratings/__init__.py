@@ -18,6 +18,10 @@ class Rating(Protocol):
 
     ``uses`` names what the rating reads, of: text (the feedback), completion, prompt, number, length,
     reference, engine, chance, truth. A judgement whose text or number it uses must hold it readable.
+
+    A class with ``together = True`` compares judgements with each other, or learns from them: ``rate`` is then
+    called once, with all judgements of the run, and not block by block. A class may say by ``null_reason`` why it
+    gives none for a judgement that it can read (default: a vector has no direction).
     """
 
     uses: frozenset[str]
@@ -31,3 +35,8 @@ class Rating(Protocol):
     def rate(self, judgements: pl.DataFrame, vectors: Vectors) -> pl.Series:
         """One float64 per row of ``judgements`` (builder.judgements.collect); null where there is none."""
         ...
+
+
+def is_together(rating: Rating) -> bool:
+    """Whether a rating wants all judgements of a run at once."""
+    return bool(getattr(rating, "together", False))

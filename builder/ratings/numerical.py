@@ -22,4 +22,8 @@ class Rating:
 
     def rate(self, judgements: pl.DataFrame, vectors: Vectors) -> pl.Series:
         del vectors
-        return ((judgements["rating"] - self.middle) / self.divisor).alias("R")
+        return self.centred(judgements["rating"]).alias("R")
+
+    def centred(self, numbers: pl.Series) -> pl.Series:
+        """R of numbers on the scale of the parameters."""
+        return (numbers - self.middle) / self.divisor
