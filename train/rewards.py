@@ -11,10 +11,11 @@ from typing import Any
 
 import polars as pl
 
-from builder import embed, ids, judge, params, tables
-from builder.errors import TableError
+from builder import embed, ids, judge, params, plugins, tables
+from builder.errors import ParamsError, TableError
 from builder.params import Params
 from builder.policy import Policy
+from builder.ratings import is_together
 from train import judging, stages
 from train.record import Record
 from train.verifiers import VERIFIERS, text_of, verified
@@ -28,7 +29,7 @@ class WimReward:
     """A reward function as TRL calls it: (1 - zeta) * verified + zeta * the rating of ``params.rate``.
 
     ``written`` counts the completions of each prompt so far: their ids go on from there. ``record``: where rows are
-    kept, if anywhere.
+    kept, if anywhere. Raises ParamsError for a rating that reads all judgements of a run at once.
     """
 
     __name__ = "wim"  # by which TRL logs it
@@ -36,6 +37,9 @@ class WimReward:
     def __init__(
         self, params: Params, by: Policy, source: judging.Source | None, verifier: str = "none", zeta: float = 1.0
     ) -> None:
+        if is_together(plugins.load("ratings", params.rate.method).Rating(params)):
+            told = "compares all judgements of a run, and in the loop there is one batch"
+            raise ParamsError(f"rate.method: {params.rate.method} {told}; take wim, numerical, mixed or random")
         self.params, self.by, self.source = params, by, source
         self.verifier, self.zeta = VERIFIERS.get(verifier), zeta
         self.encoder = embed.Encoder(params.embed)

@@ -13,7 +13,7 @@ from loop import make_prompts, table
 
 from builder import params, policy
 from builder.engines import Completion, Request
-from builder.errors import EngineError, TableError
+from builder.errors import EngineError, ParamsError, TableError
 from train import WimReward, coverage_reward, exact_reward, wim_reward
 
 Wim = Callable[..., int]
@@ -129,6 +129,11 @@ def test_completions_of_a_prompt_are_numbered_on() -> None:
         called(function)
     assert list(function.written.values()) == [6]
     assert function._batch([PROMPT], ["x"], None)["completion_id"][0].endswith("-06")
+
+
+def test_a_rating_that_compares_all_judgements_of_a_run_is_refused() -> None:
+    with pytest.raises(ParamsError, match="calibrated compares all judgements of a run"):
+        wim_reward(sets=["rate.method=calibrated"])
 
 
 def test_a_model_without_an_adapter_cannot_be_its_own_judge() -> None:
