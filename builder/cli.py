@@ -243,6 +243,16 @@ def _paper(arguments: Namespace) -> Any:
     return _call("analysis.paper.assemble:run", arguments.runs, arguments.out)
 
 
+def _audit(arguments: Namespace) -> Any:
+    wish = {"agreement": arguments.agreement, "pairs": arguments.pairs}
+    if not arguments.fit and any(value is not None for value in wish.values()):
+        raise UsageError("--agreement and --pairs say what --fit is to reach: they go with --fit")
+    wanted = _call("analysis.audit.fit:wanted", **wish) if arguments.fit else None
+    given = (arguments.run, arguments.truth, _params(arguments), arguments.embed, wanted, arguments.out)
+    arguments.text = lambda result: _call("analysis.audit.screen:text", result)
+    return _call("analysis.audit.assemble:run", *given)
+
+
 def _winrate(arguments: Namespace) -> Any:
     result = _call("analysis.winrate:run", arguments.a, arguments.b, _params(arguments), arguments.truth)
     arguments.text = lambda _: _call("analysis.winrate:text", result)
@@ -343,6 +353,7 @@ def _add_results(commands: Any) -> None:
     winrate.add_argument("a", type=Path, metavar="A", help="a run folder that `wim evaluate` has filled")
     winrate.add_argument("b", type=Path, metavar="B", nargs="?", help="default: the base model")
     winrate.add_argument("--truth", action="store_true", help="the evaluation's values decide, and no judge")
+    _add_audit(commands)
     evaluation = _command(commands, "eval", "standard benchmarks of a run's policy and of its base model", _eval)
     evaluation.add_argument("run", type=Path, metavar="RUN")
     evaluation.add_argument("--policy", type=Path, metavar="FOLDER", help="default: RUN/policy, else the base model")
@@ -352,6 +363,18 @@ def _add_results(commands: Any) -> None:
     paper = _command(commands, "paper", "the paper's tables and figures from runs, beside the paper's numbers", _paper)
     paper.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="of several seeds, arms and rounds")
     paper.add_argument("-o", "--out", type=Path, required=True, metavar="FILE", help="HTML; the numbers go beside it")
+
+
+def _add_audit(commands: Any) -> None:
+    audit = _command(commands, "audit", "do a run's ratings agree with people, or with gold ratings?", _audit)
+    audit.add_argument("run", type=Path, metavar="RUN")
+    audit.add_argument("--truth", type=Path, required=True, metavar="FILE", help="preferences or gold ratings")
+    audit.add_argument("--embed", action="store_true", help="embed what ratings lack, with the model of embed.model")
+    audit.add_argument("-o", "--out", type=Path, metavar="FILE", help="also an HTML page")
+    audit.add_argument("--fit", action="store_true", help="choose rating, zeta and pair.min_gap; lines for params.yaml")
+    wish = audit.add_mutually_exclusive_group()
+    wish.add_argument("--agreement", type=float, metavar="SHARE", help="that --fit is to reach (default: 0.8)")
+    wish.add_argument("--pairs", type=int, metavar="N", help="that --fit is to leave")
 
 
 def _command(

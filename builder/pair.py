@@ -30,7 +30,7 @@ def run(folder: Path, params: Params, arm: str = "", round_index: int = 0) -> di
         judgements.used(tables.read(files["feedback"], "feedback", FEEDBACK)),
         tables.read(files["ratings"], "ratings", RATINGS),
     )
-    params = _as_rated(files["ratings"], params)
+    params = as_rated(files["ratings"], params)
     _check(read, params.pair)
     judged = judged_pairs(comparable(read.ratings, read.completions, "reward", params.pair.judge))
     pairs = rows(judged, select(judged, params.pair, params.seed), read, params, arm, round_index)
@@ -42,7 +42,7 @@ def run(folder: Path, params: Params, arm: str = "", round_index: int = 0) -> di
     return summary
 
 
-def _as_rated(ratings: Path, params: Params) -> Params:
+def as_rated(ratings: Path, params: Params) -> Params:
     """The parameters with the method and scale that the ratings table says it was made with, if it does."""
     made = tables.read_metadata(ratings)
     if made.get("stage") != "rate":

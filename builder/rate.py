@@ -37,7 +37,7 @@ def run(folder: Path, params: Params) -> Made:
     about = tables.metadata("rate", settings, inputs)
     starts = range(0, max(len(frame), 1), BLOCK)
     with contextlib.closing(StoredVectors(inputs["embeddings"])) as stored:
-        frame = frame.with_columns(_on_scale(params))
+        frame = frame.with_columns(on_scale(params))
         wholes = _together(frame, stored, params)
         blocks = [_rated(frame.slice(s, BLOCK), Block(stored), params, wholes.slice(s, BLOCK)) for s in starts]
     rated = pl.concat(blocks)
@@ -50,7 +50,7 @@ def rate(frame: pl.DataFrame, vectors: Vectors, params: Params) -> pl.DataFrame:
 
     Columns beyond the schema hold the further ratings of ``rate.also``.
     """
-    frame = frame.with_columns(_on_scale(params))
+    frame = frame.with_columns(on_scale(params))
     return _rated(frame, vectors, params, _together(frame, vectors, params))
 
 
@@ -72,7 +72,7 @@ def _rated(frame: pl.DataFrame, vectors: Vectors, params: Params, wholes: pl.Dat
     )
     method = _rating(params.rate.method, params)
     rated = rated.with_columns(_column(params.rate.method, frame, vectors, params, wholes).alias("reward"))
-    rated = rated.with_columns(_reason(method).alias("reason"))
+    rated = rated.with_columns(reason(method).alias("reason"))
     ratable = pl.col("reason").is_null()
     rated = rated.with_columns(pl.when(ratable).then("reward").alias("reward"), ratable.alias("ratable"))
     also = [_column(name, frame, vectors, params, wholes).alias(name) for name in _also(params)]
@@ -93,7 +93,7 @@ def _also(params: Params) -> list[str]:
     return [name for name in params.rate.also if name not in ("wim", "numerical")]
 
 
-def _on_scale(params: Params) -> pl.Expr:
+def on_scale(params: Params) -> pl.Expr:
     """The number, mapped linearly from the judge's own scale to the scale of the parameters; null outside it."""
     low, high = params.rating.scale
     own_low, own_high = pl.col("scale_min").fill_null(low), pl.col("scale_max").fill_null(high)
@@ -103,8 +103,8 @@ def _on_scale(params: Params) -> pl.Expr:
     return pl.when(readable).then(pl.when(same).then("rating").otherwise(mapped)).alias("rating")
 
 
-def _reason(method: Rating) -> pl.Expr:
-    """Why a judgement is not ratable under ``method``; null if it is."""
+def reason(method: Rating) -> pl.Expr:
+    """Why a judgement is not ratable under ``method``, whose ratings stand in ``reward``; null if it is."""
     uses = method.uses
     cases = [
         (judgements.is_empty(pl.col("text")), pl.lit(str(Reason.EMPTY_COMPLETION))),

@@ -67,6 +67,8 @@ class Rejected:
 
     strict: bool = False
     records: list[Bad] = field(default_factory=list)
+    further: str = "only in rejected.jsonl"
+    """Where those are that are not told."""
 
     def add(self, bad: Bad) -> None:
         """Keep and tell it. Raises InputError if ``strict``."""
@@ -76,7 +78,7 @@ class Rejected:
         if len(self.records) <= SHOWN:
             print(f"rejected: {bad}", file=sys.stderr)
         elif len(self.records) == SHOWN + 1:
-            print("rejected: further ones are only in rejected.jsonl", file=sys.stderr)
+            print(f"rejected: further ones are {self.further}", file=sys.stderr)
 
     def write(self, file: Path) -> None:
         """One ASCII JSON line for each; without any, an earlier run's file is removed."""

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,9 +45,7 @@ class Vectors:
     def __call__(self, texts: pl.Series) -> Floats:
         """Vectors [len(texts), dimensions]; NaN for a null. Raises TableError for a text without one."""
         present = texts.is_not_null().to_numpy()
-        keys = _keys(texts.drop_nulls().to_list())
-        place = np.searchsorted(self.keys, keys)
-        known = (place < len(self.keys)) & (self.keys[np.minimum(place, len(self.keys) - 1)] == keys)
+        place, known = self._places(texts.drop_nulls())
         if not known.all():
             text = texts.drop_nulls()[int(np.argmin(known))]
             raise TableError(f"{self.file}: no vector for {text[:60]!r}: run `wim embed {self.file.parent}` again")
@@ -57,6 +55,18 @@ class Vectors:
         found = np.full((len(texts), self.dimensions), np.nan, np.float32)
         found[present] = taken
         return found
+
+    def holds(self, texts: pl.Series) -> NDArray[np.bool_]:
+        """Whether each text has a vector; no text is null."""
+        return self._places(texts)[1]
+
+    def _places(self, texts: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Where each text stands among the keys, and whether it does."""
+        keys = _keys(texts.to_list())
+        place = np.searchsorted(self.keys, keys)
+        if not len(self.keys):
+            return place, np.zeros(len(keys), np.bool_)
+        return place, self.keys[np.minimum(place, len(self.keys) - 1)] == keys
 
     def _index(self) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
         """64 bits of each text_id, sorted, and the row that each stands in."""
@@ -117,7 +127,7 @@ class Vectors:
 class Block:
     """The vectors of one block of judgements: each column of texts is looked up once."""
 
-    def __init__(self, vectors: Vectors) -> None:
+    def __init__(self, vectors: Callable[[pl.Series], Floats]) -> None:
         self.vectors = vectors
         self.found: dict[bytes, Floats] = {}
 

@@ -19,10 +19,10 @@ class Rating:
         del params
 
     def texts(self, judgements: pl.DataFrame) -> list[pl.Series]:
-        return [_completion(judgements), missing_text(judgements)]
+        return [completion(judgements), missing_text(judgements)]
 
     def rate(self, judgements: pl.DataFrame, vectors: Vectors) -> pl.Series:
-        cosine = cosines(vectors(_completion(judgements)), vectors(missing_text(judgements)))
+        cosine = cosines(vectors(completion(judgements)), vectors(missing_text(judgements)))
         return judgements.select(
             pl.when(pl.col("wim_status") == str(WimStatus.NOTHING))
             .then(1.0)
@@ -61,5 +61,6 @@ def _lengths(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.sqrt(squares)
 
 
-def _completion(judgements: pl.DataFrame) -> pl.Series:
+def completion(judgements: pl.DataFrame) -> pl.Series:
+    """The texts of the completions; null for one of white space only."""
     return judgements.select(pl.when(~is_empty(pl.col("text"))).then("text").alias("text")).to_series()
