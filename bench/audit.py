@@ -2,7 +2,7 @@
 
     python bench/audit.py [--prompts 25000] [--profile]
 
-Texts and numbers are drawn, vectors are random. The audit is a process of its own; all ratings and the fit are computed.
+Texts and numbers are drawn, vectors are random. The audit is a process of its own; with all ratings and the fit.
 """
 
 import argparse
@@ -36,24 +36,29 @@ def write_run(folder: Path, prompts: int) -> Path:
     completion_ids = [f"{name}-{i % EACH:02d}" for i, name in enumerate(prompt_ids)]
     quality = draw.normal(0, 1, rows)
     texts = texts_of(draw, rows, 60)
-    said = [f"It lacks {WORDS[int(q * 8) % len(WORDS)]} {text}" for q, text in zip(quality, texts_of(draw, rows, 15))]
+    said = [
+        f"It lacks {WORDS[int(q * 8) % len(WORDS)]} {text}"
+        for q, text in zip(quality, texts_of(draw, rows, 15), strict=True)
+    ]
     user = [{"role": "user", "content": "Tell me."}]
     frames = {
-        "prompts": pl.DataFrame({"prompt_id": names, "messages": [user] * prompts}).with_columns(source=pl.lit("bench")),
-        "completions": pl.DataFrame({"completion_id": completion_ids, "prompt_id": prompt_ids, "text": texts}).with_columns(
-            index=pl.lit(0), finish_reason=pl.lit("stop"), policy=pl.lit("p")
+        "prompts": pl.DataFrame({"prompt_id": names, "messages": [user] * prompts}).with_columns(
+            source=pl.lit("bench")
         ),
+        "completions": pl.DataFrame(
+            {"completion_id": completion_ids, "prompt_id": prompt_ids, "text": texts}
+        ).with_columns(index=pl.lit(0), finish_reason=pl.lit("stop"), policy=pl.lit("p")),
         "feedback": pl.DataFrame(
             {
                 "completion_id": completion_ids,
                 "rating": np.clip(np.round(6 + quality + draw.normal(0, 1, rows)), 1, 10),
                 "wim": said,
             }
-        ).with_columns(
-            judge=pl.lit("j"), attempt=pl.lit(0), rating_status=pl.lit("ok"), wim_status=pl.lit("missing")
-        ),
+        ).with_columns(judge=pl.lit("j"), attempt=pl.lit(0), rating_status=pl.lit("ok"), wim_status=pl.lit("missing")),
     }
     for name, frame in frames.items():
+        absent = [pl.lit(None).alias(column) for column in tables.SCHEMAS[name].names if column not in frame.columns]
+        frame = frame.with_columns(absent)
         tables.write(tables.path(folder, name), name, frame, {})
     write_vectors(folder, [*texts, *said], draw)
     truth = folder / "truth.jsonl"
@@ -64,8 +69,11 @@ def write_run(folder: Path, prompts: int) -> Path:
 
 
 def texts_of(draw: np.random.Generator, count: int, words: int) -> list[str]:
-    drawn = draw.integers(0, len(WORDS), (count, words))
-    return [" ".join(WORDS[i] for i in row) + f" {number}." for number, row in enumerate(drawn)]
+    drawn, lengths = draw.integers(0, len(WORDS), (count, words)), draw.integers(1, words + 1, count)
+    return [
+        " ".join(WORDS[i] for i in row[:length]) + f". {number}."
+        for number, (row, length) in enumerate(zip(drawn, lengths, strict=True))
+    ]
 
 
 def write_vectors(folder: Path, texts: list[str], draw: np.random.Generator) -> None:
@@ -96,8 +104,11 @@ def main() -> None:
             "cpu": sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]),
             "peak_mb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
         }
-    print(done.stdout[: 20_000 if arguments.profile else 3_000], done.stderr, sep="\n")
-    print(f"{EACH * arguments.prompts:,} judgements: " + ", ".join(f"{key} {value:,.1f}" for key, value in measured.items()))
+    print(done.stdout[: 20_000 if arguments.profile else 4_000], done.stderr, sep="\n")
+    print(
+        f"{EACH * arguments.prompts:,} judgements: "
+        + ", ".join(f"{key} {value:,.1f}" for key, value in measured.items())
+    )
     print("wanted: " + ", ".join(f"{key} at most {value:,}" for key, value in LIMITS.items()))
     done.check_returncode()
 

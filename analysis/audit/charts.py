@@ -92,7 +92,7 @@ def _line(at: float, dash: list[int]) -> alt.Chart:
 
 def _colour(field: str, domain: Sequence[str], colours: Sequence[str]) -> alt.Color:
     columns = 2 if len(domain) > 3 else len(domain)
-    legend = alt.Legend(orient="top", title=None, columns=columns)
+    legend = alt.Legend(orient="top", title=None, columns=columns, symbolOpacity=1)
     return alt.Color(f"{field}:N", scale=alt.Scale(domain=list(domain), range=list(colours)), legend=legend)
 
 

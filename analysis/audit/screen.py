@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from analysis.audit import findings
+from analysis.audit.findings import interval
 from builder.screen import aligned, printable
 
-HEAD = (
-    "rating", "kind", "agreement", "95%", "ties", "pairs", "alike", "95% ", "over numerical", "tau-b", "AUC", "safer",
-)  # fmt: skip
+HEAD = ("rating", "agreement", "ties", "pairs", "alike in length", "over numerical", "tau-b", "AUC", "safer")
 
 
 def text(result: Mapping[str, Any]) -> str:
@@ -62,17 +61,14 @@ def ordered(ratings: Mapping[str, Any], names: Sequence[str]) -> list[str]:
 
 def row(name: str, entry: Mapping[str, Any]) -> list[str]:
     """The cells of ``HEAD``."""
-    over, alike = entry["versus"].get("numerical", {}), entry["matched"]
+    over = entry["versus"].get("numerical", {})
     return [
-        name,
-        entry["kind"],
-        number(entry["agreement"]),
-        between(entry),
+        name if entry["kind"] == "rating" else f"{name} ({entry['kind']})",
+        interval(entry, "agreement"),
         f"{entry['ties']:.1%}",
         f"{entry['pairs']:,}",
-        number(alike["agreement"]),
-        between(alike),
-        f"{over['difference']:+.3f} {between(over, '+')}" if over.get("difference") is not None else "",
+        interval(entry["matched"], "agreement"),
+        interval(over, "difference", "+") if over else "",
         number(entry["tau_b"]["tau_b"], "+.3f"),
         number(entry["auc"]["auc"]),
         number(entry["safer"]["difference"], "+.3f"),
@@ -81,7 +77,3 @@ def row(name: str, entry: Mapping[str, Any]) -> list[str]:
 
 def number(value: float | None, form: str = ".3f") -> str:
     return "-" if value is None else format(value, form)
-
-
-def between(entry: Mapping[str, Any], sign: str = "") -> str:
-    return "" if entry.get("low") is None else f"[{entry['low']:{sign}.3f}, {entry['high']:{sign}.3f}]"

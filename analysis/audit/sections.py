@@ -22,14 +22,13 @@ def _words(result: Result) -> str:
 
 def _table(result: Result) -> str:
     ratings = result["ratings"]
-    head = [name.strip() for name in screen.HEAD]
     rows = [screen.row(name, ratings[name]) for name in screen.ordered(ratings, list(ratings))]
     return page.section(
         "Every rating against the same truth",
         "Agreement is the share of pairs that a rating orders as the truth does, a tie counted half, with its 95% "
-        "interval over prompts. Alike: pairs whose lengths differ by less than 25%. Over numerical: the difference from "
-        "the judge's number on the same pairs. Safer: agreement above the median delta less that below it.",
-        page.table(head, rows, words=2),
+        "interval over prompts. Alike: pairs whose lengths differ by less than 25%. Over numerical: the difference "
+        "from the judge's number on the same pairs. Safer: agreement above the median delta less that below it.",
+        page.table(screen.HEAD, rows),
     )
 
 

@@ -36,7 +36,7 @@ NAMED = 20
 
 @dataclass(frozen=True)
 class Truth:
-    """``pairs``: prompt_id, a, b (completion ids, a < b), preference (1: a is better, -1: b is, 0: a tie), the votes
+    """``pairs``: prompt_id, a, b (completion ids, a <= b), preference (1: a is better, -1: b is, 0: a tie), the votes
     of annotators (null where they are not told), source ("": not told). A pair stands there once, however often it
     was told.
 
@@ -174,7 +174,7 @@ def _entry(record: Record, known: _Known) -> _Preference | _Gold | str:
         raise FieldError("preference", f"must be one of {', '.join(PREFERENCES)}, is {preference!r}")
     votes = _votes(fields.get("votes"))
     two = known.find(fields, ["completion_a", "completion_b"])
-    if two is None or two[1] == two[2]:
+    if two is None:
         return _stranger(record)
     return _Preference(two[0], two[1], two[2], votes, PREFERENCES[preference], source)
 
