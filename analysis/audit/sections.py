@@ -22,13 +22,16 @@ def _words(result: Result) -> str:
 
 def _table(result: Result) -> str:
     ratings = result["ratings"]
-    rows = [screen.row(name, ratings[name]) for name in screen.ordered(ratings, list(ratings))]
+    names = screen.ordered(ratings, list(ratings))
+    own = [screen.row(name, ratings[name]) for name in names if ratings[name]["kind"] != "baseline"]
+    below = [[name, *screen.row(name, ratings[name])[1:]] for name in names if ratings[name]["kind"] == "baseline"]
     return page.section(
         "Every rating against the same truth",
         "Agreement is the share of pairs that a rating orders as the truth does, a tie counted half, with its 95% "
         "interval over prompts. Alike: pairs whose lengths differ by less than 25%. Over numerical: the difference "
         "from the judge's number on the same pairs. Safer: agreement above the median delta less that below it.",
-        page.table(screen.HEAD, rows),
+        page.table(screen.HEAD, own) if own else "",
+        page.table(["baseline", *screen.HEAD[1:]], below) if below else "",
     )
 
 

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from builder import ingest, params
+from builder import embed, ids, ingest, judgements, params, tables
 
 HOSTILE = '</script><script src="https://example.org/x.js"></script>\x1b[31m'
 FLAWS = ("the whole point of it", "most of what was asked", "several details", "hardly anything")
@@ -52,3 +53,20 @@ def truth(write_jsonl: Callable[..., Path]) -> Path:
         for each in records()
     ]
     return write_jsonl([*gold, {"prompt_id": "nobody" + HOSTILE, "completion": "x", "rating": 1}], "truth.jsonl")
+
+
+@pytest.fixture
+def embedded(judged: Path) -> Path:
+    """The same with drawn vectors, so that no embedder is loaded."""
+    completions = tables.read(judged / "completions.parquet", "completions", judgements.COMPLETIONS)
+    feedback = tables.read(judged / "feedback.parquet", "feedback", judgements.FEEDBACK)
+    texts = embed.wanted(judgements.collect(completions, feedback), params.load(None))
+    flat = pa.array(np.random.default_rng(4).normal(0, 1, 8 * len(texts)).astype(np.float32))
+    columns = {
+        "text_id": [ids.text_id(text) for text in texts],
+        "embedding": pa.FixedSizeListArray.from_arrays(flat, 8),
+    }
+    columns |= {"tokens": pa.array([1] * len(texts), pa.int32()), "truncated": [False] * len(texts)}
+    with tables.writer(judged / "embeddings.parquet", tables.embeddings_schema(8), {}) as out:
+        out.write_table(pa.table(columns).cast(tables.embeddings_schema(8)))
+    return judged

@@ -43,7 +43,7 @@ def gold(rows: int, seed: int = 0) -> np.ndarray:
 
 
 def drawn(prompts: int, quality: float, ties: bool = False, seed: int = 0) -> tuple[Pairs, np.ndarray]:
-    """All pairs of four completions a prompt, and a rating that follows their quality so far; ``ties``: both in steps."""
+    """All pairs of four completions a prompt, and a rating of them; ``ties``: both in steps."""
     rows = 4 * prompts
     truth = gold(rows, seed)
     values = quality * truth + np.random.default_rng([seed, 2]).normal(0, 1, rows)

@@ -3,12 +3,12 @@
 import numpy as np
 import polars as pl
 import pytest
+from made import drawn, lengths, pairs_of
 from scipy.stats import kendalltau
 from sklearn.metrics import roc_auc_score
 
 from analysis.audit import agreement, ceiling, curves
 from analysis.audit.pairs import Pairs
-from made import drawn, lengths, pairs_of
 
 
 def test_pair_agreement_counts_ties_half_and_leaves_out_what_is_not_rated() -> None:
@@ -124,7 +124,9 @@ def double_loop(votes: tuple[int, int, int]) -> tuple[float, float]:
     return float(np.mean(one)) if one else np.nan, float(np.mean(two)) if two else np.nan
 
 
-@pytest.mark.parametrize("votes", [(2, 0, 0), (1, 1, 0), (2, 1, 0), (3, 1, 1), (1, 2, 2), (0, 4, 1), (1, 0, 1), (0, 0, 2)])
+@pytest.mark.parametrize(
+    "votes", [(2, 0, 0), (1, 1, 0), (2, 1, 0), (3, 1, 1), (1, 2, 2), (0, 4, 1), (1, 0, 1), (0, 0, 2)]
+)
 def test_the_ceiling_is_what_a_double_loop_over_annotators_says(votes: tuple[int, int, int]) -> None:
     found = ceiling.measure(with_votes(votes))
     assert found is not None

@@ -48,7 +48,7 @@ def test_where_all_is_noise_nothing_is_recommended() -> None:
 
 def test_of_ratings_that_are_as_good_the_simplest_is_taken() -> None:
     pairs, values = drawn(prompts=150, quality=1.0)
-    nearly = values + 0.02 * noise(3, 600)
+    nearly = values + 0.01 * noise(4, 600)
     found = recommend(pairs, rated("mixed:0.1", nearly, ["text", "number", "completion"]), rated("numerical", values))
     assert found["rating"] == "numerical"
     found = recommend(pairs, rated("mixed:0.1", values, ["text", "number", "completion"]), rated("numerical", nearly))
@@ -85,8 +85,8 @@ def test_few_prompts_recommend_nothing() -> None:
 
 def test_the_fitted_mixture_takes_no_zeta_from_its_own_fold() -> None:
     """Each prompt prefers another zeta by chance alone: fitted on all of them they would look better than one half."""
-    below = []
-    for seed in range(10):
+    own, best = [], []
+    for seed in range(40):
         pairs, _ = drawn(prompts=60, quality=0.0, seed=seed)
         names = ["numerical", *(f"mixed:0.{i}" for i in range(1, 9)), "wim"]
         ratings = [rated(name, noise(100 * seed + i, 240)) for i, name in enumerate(names)]
@@ -94,8 +94,10 @@ def test_the_fitted_mixture_takes_no_zeta_from_its_own_fold() -> None:
         fitted = choose.fitted_mixture(ratings, on_pairs, pairs)
         assert fitted is not None
         assert "truth" in fitted.uses
-        below.append(compare(fitted.values, pairs).agree.mean())
-    assert np.mean(below) < 0.515
+        own.append(compare(fitted.values, pairs).agree.mean())
+        best.append(max(each.agree.mean() for each in on_pairs.values()))
+    assert abs(np.mean(own) - 0.5) < 0.015
+    assert np.mean(best) > 0.54
 
 
 def test_folds_are_of_prompts_and_of_about_one_size() -> None:

@@ -20,14 +20,14 @@ from builder.errors import InputError, UsageError
 Wim = Callable[..., int]
 
 
-def fitted(pairs: Pairs, ratings: list[Rated], **wish: Any) -> dict[str, Any]:
+def fitted(truth: Pairs, ratings: list[Rated], **wish: Any) -> dict[str, Any]:
     rows = len(ratings[0].values)
     completions = pl.DataFrame({"completion_id": [f"{i:05d}" for i in range(rows)]}).with_columns(
         prompt_id=pl.Series([f"p{i // 4:05d}" for i in range(rows)]), text="completion_id"
     )
-    on_pairs = {each.name: compare(each.values, pairs) for each in ratings}
+    on_pairs = {each.name: compare(each.values, truth) for each in ratings}
     settings = params.load(None, ["pair.strategy=all"])
-    return fit.fit(ratings, on_pairs, pairs, completions, settings, fit.wanted(**wish))
+    return fit.fit(ratings, on_pairs, truth, completions, settings, fit.wanted(**wish))
 
 
 def test_an_expected_agreement_comes_true_on_fresh_data() -> None:
@@ -69,7 +69,9 @@ def test_a_wanted_number_of_pairs_is_met_by_the_widest_gap() -> None:
     gap = found["set"]["pair"]["min_gap"]
     assert found["pairs"] == np.count_nonzero(deltas > gap) >= 150
     assert np.count_nonzero(deltas > gap + 2e-4) <= 150
-    assert found["expected"]["agreement"] > fitted(pairs, [rated("numerical", values)], pairs=600)["expected"]["agreement"]
+    assert (
+        found["expected"]["agreement"] > fitted(pairs, [rated("numerical", values)], pairs=600)["expected"]["agreement"]
+    )
 
 
 def test_the_better_rating_gives_the_wanted_number() -> None:
@@ -92,14 +94,14 @@ def test_wishes_that_make_no_sense_are_refused(wish: dict[str, Any]) -> None:
 
 
 def test_the_lines_give_the_pairs_that_were_told(
-    judged: Path, wim: Wim, capsys: pytest.CaptureFixture[str], truth: Path, tmp_path: Path
+    embedded: Path, wim: Wim, capsys: pytest.CaptureFixture[str], truth: Path, tmp_path: Path
 ) -> None:
     """The lines are written into params.yaml; rating and pairing with them makes as many pairs as the fit said."""
-    assert wim("audit", judged, "--truth", truth, "--fit", "--pairs", 20, "--json") == 0
+    assert wim("audit", embedded, "--truth", truth, "--fit", "--pairs", 20, "--json") == 0
     found = yaml.safe_load(capsys.readouterr().out)["fit"]
     assert found["reached"]
     (tmp_path / "params.yaml").write_text(found["yaml"] + "\n")
-    assert wim("embed", judged) == wim("rate", judged) == 0
+    assert wim("rate", embedded) == 0
     capsys.readouterr()
-    assert wim("pair", judged, "--json") == 0
+    assert wim("pair", embedded, "--json") == 0
     assert yaml.safe_load(capsys.readouterr().out)["pairs"] == found["pairs"]

@@ -94,7 +94,7 @@ def test_a_bad_record_is_named_by_line_and_field(
 
 
 def test_a_file_of_bad_records_is_refused_by_its_first_fault(write_jsonl: Write, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no usable record; the first fault: .*line 1, field 'preference'"):
+    with pytest.raises(InputError, match=r"no usable record; the first fault: .*line 1, field 'preference'"):
         read(write_jsonl([preference(preference="c")]))
     with pytest.raises(InputError, match="holds both preferences and ratings"):
         read(write_jsonl([preference(), {"prompt_id": "p", "completion": "No.", "rating": 1}]))

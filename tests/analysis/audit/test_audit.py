@@ -1,0 +1,197 @@
+"""`wim audit` from the command to JSON, screen and page; what it warns of; and what real critiques give."""
+
+import gzip
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.audit import findings
+
+Wim = Callable[..., int]
+REAL = Path(__file__).parents[4] / "shared" / "data" / "feedback.jsonl.gz"
+NUMBERS = {"agreement", "low", "high"}
+
+
+@pytest.fixture
+def audit(wim: Wim, capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
+    """The audit as JSON."""
+
+    def call(*arguments: object) -> dict[str, Any]:
+        capsys.readouterr()
+        assert wim("audit", *arguments, "--json") == 0
+        found: dict[str, Any] = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+        return found
+
+    return call
+
+
+def test_the_json_is_as_the_design_says(embedded: Path, truth: Path, audit: Callable[..., dict[str, Any]]) -> None:
+    found = audit(embedded, "--truth", truth)
+    assert found["pairs"] == 40 * 6
+    for name, entry in found["ratings"].items():
+        assert NUMBERS | {"ties", "uses", "matched", "tau_b", "auc", "curve", "by_length", "by_source"} <= set(entry)
+        assert set(entry["matched"]) == NUMBERS | {"pairs"}
+        assert 0 <= entry["low"] <= entry["agreement"] <= entry["high"] <= 1, name
+        assert 0 <= entry["ties"] <= 1
+    uses = {name: entry["uses"] for name, entry in found["ratings"].items()}
+    assert uses["numerical"] == ["number"]
+    assert uses["wim"] == uses["swapped"] == ["completion", "text"]
+    assert uses["calibrated"] == uses["feedback_length"] == ["text"]
+    assert uses["length"] == ["length"]
+    assert uses["random"] == ["chance"]
+    assert uses["mixed:fitted"] == ["completion", "number", "text", "truth"]
+    assert found["recommended"]["rating"] in {"numerical", "calibrated", "mixed:0.05", "mixed:0.1", "mixed:0.2"}
+    assert found["truth"]["unmatched"] == 1
+    assert found["ratings"]["calibrated"]["versus"]["numerical"]["matched"]["pairs"] > 0
+    assert {part["source"][:3] for part in found["ratings"]["numerical"]["by_source"]} == {"web", "boo"}
+
+
+def test_random_vectors_draw_the_warnings(embedded: Path, truth: Path, audit: Callable[..., dict[str, Any]]) -> None:
+    told = audit(embedded, "--truth", truth)["warnings"]
+    assert any(text.startswith("wim is not shown to be better than chance") for text in told)
+    assert any(text.startswith("wim does not beat the swapped-text control") for text in told)
+
+
+def test_a_run_without_embeddings_is_audited_by_what_needs_none(
+    judged: Path, truth: Path, audit: Callable[..., dict[str, Any]]
+) -> None:
+    found = audit(judged, "--truth", truth, "--set", "rate.method=numerical")
+    assert {"numerical", "calibrated", "length"} <= set(found["ratings"])
+    assert "wim" in found["left_out"]
+    assert found["warnings"][0].startswith("wim could not be measured")
+    assert found["recommended"]["rating"] == "numerical"
+    assert found["method"] == "numerical"
+
+
+def test_completions_that_nobody_has_judged_have_their_baselines_and_the_ceiling(
+    write_jsonl: Callable[..., Path], wim: Wim, audit: Callable[..., dict[str, Any]]
+) -> None:
+    texts = [(f"q{i}", text) for i in range(25) for text in ("Short.", "A longer answer it is.")]
+    assert wim("ingest", write_jsonl([{"prompt": p, "completion": t} for p, t in texts]), "--out", "run") == 0
+    Path("run/feedback.parquet").unlink()
+    told = [
+        {"prompt": f"q{i}", "completion_a": "Short.", "completion_b": texts[1][1], "preference": "b"}
+        | {"votes": {"a": i % 2, "b": 2}}
+        for i in range(25)
+    ]
+    found = audit("run", "--truth", write_jsonl(told, "truth.jsonl"))
+    assert found["ratings"]["length"]["agreement"] == 1.0
+    assert found["ratings"]["length"]["several"]["pairs"] == 25
+    assert found["ceiling"]["pairs"] == 25
+    assert set(found["ratings"]) == {"length", "random"}
+    assert found["recommended"] == {"rating": None, "why": "no rating could be computed"}
+
+
+def test_the_screen_shows_table_warnings_fit_and_no_control_codes(
+    embedded: Path, truth: Path, wim: Wim, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert wim("audit", embedded, "--truth", truth, "--fit", "-o", "page.html") == 0
+    shown = capsys.readouterr().out
+    lines = shown.splitlines()
+    table = [line.split()[0] for line in lines if re.match(r"(wim|swapped|numerical|length) ", line)]
+    assert table.index("swapped") == table.index("wim") + 1
+    assert "WARNING: wim" in shown
+    assert "1 of 161 records match nothing in the run: line 161 (nobody" in shown
+    assert "\x1b" not in shown
+    assert "rate: {method:" in shown
+    assert "pair: {min_gap:" in shown
+    assert "mixed:0.7" not in shown.replace("left out", "")
+
+
+def test_the_page_opens_offline_and_hostile_text_stays_text(embedded: Path, truth: Path, wim: Wim) -> None:
+    assert wim("audit", embedded, "--truth", truth, "--fit", "-o", "page.html") == 0
+    text = Path("page.html").read_text()
+    assert "https://example.org/x.js" in text
+    assert '<script src="https://example.org' not in text
+    assert "&lt;/script&gt;&lt;script src=" in text
+    specs = re.findall(r'<script type="application/json">(.*?)</script>', text)
+    assert len(specs) == 4
+    assert all(json.loads(spec)["$schema"] for spec in specs)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--agreement", "0.8"], "go with --fit"),
+        (["--fit", "--agreement", "1.5"], "between 0.5"),
+        (["--fit", "--pairs", "0"], "at least 1"),
+    ],
+)
+def test_wrong_usage_is_told(
+    arguments: list[str], said: str, judged: Path, truth: Path, wim: Wim, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert wim("audit", judged, "--truth", truth, *arguments) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_truth_of_ties_alone_has_nothing_to_compare(
+    judged: Path, write_jsonl: Callable[..., Path], wim: Wim, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tied = {"completion_a_id": "p00-0", "completion_b_id": "p00-1", "preference": "tie"}
+    assert wim("audit", judged, "--truth", write_jsonl([tied], "ties.jsonl")) == 1
+    assert "no pair to compare" in capsys.readouterr().err
+
+
+def entry(agreement: float, **more: Any) -> dict[str, Any]:
+    wide = {"agreement": agreement, "low": agreement - 0.05, "high": agreement + 0.05}
+    return {**wide, "kind": "rating", "matched": wide, "versus": {}} | more
+
+
+def gain(difference: float) -> dict[str, float]:
+    return {"difference": difference, "low": difference - 0.05, "high": difference + 0.05}
+
+
+@pytest.mark.parametrize(
+    ("agreement", "over", "said"),
+    [
+        (0.40, -0.1, ["wrong sign", "does not beat the swapped-text control"]),
+        (0.52, 0.1, ["not shown to be better than chance"]),
+        (0.70, 0.02, ["does not beat the swapped-text control"]),
+        (0.70, 0.2, []),
+    ],
+)
+def test_warnings_say_what_is_wrong_and_nothing_else(agreement: float, over: float, said: list[str]) -> None:
+    ratings = {"wim": entry(agreement, versus={"swapped": gain(over)}), "swapped": entry(0.6), "numerical": entry(0.8)}
+    told = findings.warnings(ratings, {}, "numerical")
+    assert len(told) == len(said)
+    assert all(part in text for part, text in zip(said, told, strict=True))
+
+
+def test_a_method_that_follows_length_is_warned_of() -> None:
+    alike = {"matched": {"agreement": 0.5, "low": 0.45, "high": 0.55}}
+    ratings = {"wim": entry(0.7), "own": entry(0.7, versus={"length": gain(-0.1)}, **alike), "length": entry(0.8)}
+    told = findings.warnings(ratings, {}, "own")
+    assert "own does not beat the length of the completion" in told[0]
+    assert "among completions of about the same length" in told[1]
+
+
+@pytest.mark.skipif(not REAL.is_file(), reason="the real critiques are not here")
+def test_on_real_critiques_the_number_and_its_words_agree_with_another_judge(
+    write_jsonl: Callable[..., Path], wim: Wim, audit: Callable[..., dict[str, Any]]
+) -> None:
+    """WildBench: what one judge calls weaknesses, against the number of the other one (docs/audit.md)."""
+    with gzip.open(REAL, "rt") as lines:
+        rows = [row for row in map(json.loads, lines) if row["source"].startswith("WildBench")]
+    fields = ("prompt_id", "prompt", "completion", "completion_id", "rating", "rating_min", "rating_max", "judge")
+    own = [
+        {name: row[name] for name in fields} | {"feedback": row["feedback_missing"]}
+        for row in rows
+        if row["judge"].startswith("gpt-4-turbo")
+    ]
+    other = [
+        {name: row[name] for name in ("prompt_id", "completion_id", "rating")}
+        for row in rows
+        if row["judge"].startswith("gpt-4o")
+    ]
+    assert wim("ingest", write_jsonl(own), "--out", "run") == 0
+    found = audit("run", "--truth", write_jsonl(other, "truth.jsonl"))
+    ratings = found["ratings"]
+    assert ratings["numerical"]["agreement"] == pytest.approx(0.85, abs=0.02)
+    assert ratings["calibrated"]["agreement"] > 0.7
+    assert ratings["length"]["agreement"] > ratings["length"]["matched"]["agreement"] + 0.05
+    assert abs(ratings["random"]["agreement"] - 0.5) < 0.03
+    assert found["recommended"]["rating"] == "numerical"
