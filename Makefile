@@ -73,6 +73,7 @@ tests: setup-dev ## the tests, with the coverage of builder/
 bench: setup-dev setup-vllm ## speed and memory, as ratios measured side by side
 	python bench/engines.py
 	python bench/training.py
+	python bench/audit.py
 	python bench/online.py
 
 fresh-demo: ## the demo in a fresh clone with a new virtual environment, timed

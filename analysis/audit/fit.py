@@ -18,7 +18,7 @@ from analysis.audit.agreement import Compared
 from analysis.audit.measure import told
 from analysis.audit.pairs import Pairs
 from analysis.audit.rated import Rated
-from builder.compare import judged_pairs
+from builder.compare import DECIMALS, judged_pairs
 from builder.errors import InputError, UsageError
 from builder.pair import select
 from builder.params import Params
@@ -55,7 +55,10 @@ def wanted(agreement: float | None = None, pairs: int | None = None) -> Wanted:
 
 @dataclass(frozen=True, eq=False)
 class Option:
-    """A rating with a gap. ``pairs``: how many of these the run gives. ``agree``, ``kept`` [compared pairs]."""
+    """A rating with a gap. ``pairs``: how many of these the run gives.
+
+    Of the compared pairs: ``agree``, which are ``kept`` by the gap, which the run has ``made`` into preferences.
+    """
 
     rated: Rated
     gap: float
@@ -88,10 +91,11 @@ def fit(
     stacked = {name: np.stack([getattr(each, name) for each in chosen]) for name in ("agree", "kept", "made")}
     agree, kept, made = (stacked[name][place, np.arange(len(place))] for name in ("agree", "kept", "made"))
     found = agreement.means({"all": (agree, kept), "made": (agree, kept & made)}, prompt, pairs.prompts)
+    dropped = {"ties": "drop"} if params.pair.ties == "keep" else {}
     names = Counter(f"{each.rated.name}, gap {each.gap:g}" for each in chosen)
     result: dict[str, Any] = {
         "rating": final.rated.name,
-        "set": {"rate": dict(final.rated.set), "pair": {"min_gap": final.gap}},
+        "set": {"rate": dict(final.rated.set), "pair": {"min_gap": final.gap} | dropped},
         "wanted": {name: value for name, value in vars(wish).items() if value is not None},
         "expected": told(found["all"]) | {"pairs": int(np.count_nonzero(kept))},
         "expected_of_made": told(found["made"]) | {"pairs": int(np.count_nonzero(kept & made))},
@@ -110,8 +114,10 @@ def _options(
     )
     settings = replace(params.pair, min_gap=0.0, ties="drop")
     taken = select(judged, settings, params.seed)
-    deltas = np.sort(np.round(judged.delta[taken], 9))
     made = _is_made(judged.values["completion_id"], judged.better[taken], judged.worse[taken], pairs, completions)
+    if settings.strategy == "best_random":  # there is a pair wherever the best and the worst are far enough apart
+        taken = select(judged, replace(settings, strategy="best_worst"), params.seed)
+    deltas = np.sort(np.round(judged.delta[taken], DECIMALS))
     size = np.abs(own.delta)
     if wish.pairs is not None:
         gaps = [_gap_for(deltas, wish.pairs)]
@@ -155,19 +161,14 @@ def _best(options: Sequence[Option], prompt: NDArray[np.int64], train: NDArray[n
     counts = np.array([np.count_nonzero(each.kept & train) for each in options])
     agree = np.array([each.agree[each.kept & train].sum() for each in options]) / np.maximum(counts, 1)
     agree[counts < FEWEST] = 0.0
+    made = np.array([each.pairs for each in options])
     if wish.agreement is not None:
-        able = np.flatnonzero(agree >= wish.agreement)
-        if len(able):
-            made = np.array([options[i].pairs for i in able])
-            return options[int(able[np.argmax(made >= AS_MANY * made.max())])]
-        best = int(agree.argmax())
-    else:
-        assert wish.pairs is not None
-        made = np.array([each.pairs for each in options])
-        agree[made < min(wish.pairs, made.max())] = 0.0
-        best = int(agree.argmax())
-    if wish.pairs is None:
-        return options[best]
+        able = agree >= wish.agreement
+        enough = able & (made >= AS_MANY * made[able].max(initial=0))
+        return options[int(np.argmax(enough)) if able.any() else int(agree.argmax())]
+    assert wish.pairs is not None
+    agree[made < min(wish.pairs, made.max())] = 0.0
+    best = int(agree.argmax())
     return options[int(np.argmax(agree[best] - agree <= _error(options[best], agree[best], prompt, train)))]
 
 

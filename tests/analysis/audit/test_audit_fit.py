@@ -1,6 +1,6 @@
 """Fitting: what is expected of the chosen rating and gap comes true on fresh data, and the lines give such pairs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +15,23 @@ from analysis.audit.agreement import compare
 from analysis.audit.pairs import Pairs
 from analysis.audit.rated import Rated
 from builder import params
+from builder.compare import judged_pairs
 from builder.errors import InputError, UsageError
+from builder.pair import select
 
 Wim = Callable[..., int]
 
 
-def fitted(truth: Pairs, ratings: list[Rated], **wish: Any) -> dict[str, Any]:
-    rows = len(ratings[0].values)
-    completions = pl.DataFrame({"completion_id": [f"{i:05d}" for i in range(rows)]}).with_columns(
-        prompt_id=pl.Series([f"p{i // 4:05d}" for i in range(rows)]), text="completion_id"
-    )
+def run_of(rows: int) -> pl.DataFrame:
+    """Completions of different texts, four a prompt."""
+    names = [f"{i:05d}" for i in range(rows)]
+    return pl.DataFrame({"completion_id": names, "prompt_id": [f"p{i // 4:05d}" for i in range(rows)], "text": names})
+
+
+def fitted(truth: Pairs, ratings: list[Rated], sets: Sequence[str] = ("pair.strategy=all",), **wish: Any) -> Any:
     on_pairs = {each.name: compare(each.values, truth) for each in ratings}
-    settings = params.load(None, ["pair.strategy=all"])
-    return fit.fit(ratings, on_pairs, truth, completions, settings, fit.wanted(**wish))
+    settings = params.load(None, sets)
+    return fit.fit(ratings, on_pairs, truth, run_of(len(ratings[0].values)), settings, fit.wanted(**wish))
 
 
 def test_an_expected_agreement_comes_true_on_fresh_data() -> None:
@@ -72,6 +76,17 @@ def test_a_wanted_number_of_pairs_is_met_by_the_widest_gap() -> None:
     assert (
         found["expected"]["agreement"] > fitted(pairs, [rated("numerical", values)], pairs=600)["expected"]["agreement"]
     )
+
+
+@pytest.mark.parametrize("strategy", ["best_worst", "all", "best_random", "adjacent"])
+def test_the_pairs_told_are_those_that_pairing_makes(strategy: str) -> None:
+    truth, values = drawn(prompts=100, quality=1.0)
+    found = fitted(truth, [rated("numerical", values)], pairs=60, sets=[f"pair.strategy={strategy}", "pair.ties=keep"])
+    assert found["set"]["pair"]["ties"] == "drop"
+    gap = found["set"]["pair"]["min_gap"]
+    settings = params.load(None, [f"pair.strategy={strategy}", f"pair.min_gap={gap}"])
+    judged = judged_pairs(run_of(400).with_columns(pl.col("text").hash(), value=values))
+    assert len(select(judged, settings.pair, settings.seed)) == found["pairs"] >= 60
 
 
 def test_the_better_rating_gives_the_wanted_number() -> None:
