@@ -7,9 +7,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from train.online_dpo import OnlineDPO
-    from train.rewards import WimReward, wim_reward
-    from train.verifiers import coverage_reward, exact_reward
+    from train.loop.online_dpo import OnlineDPO
+    from train.loop.rewards import WimReward, wim_reward
+    from train.loop.verifiers import coverage_reward, exact_reward
 
 __all__ = ["OnlineDPO", "WimReward", "coverage_reward", "exact_reward", "wim_reward"]
 
@@ -25,4 +25,4 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'train' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"train.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(f"train.loop.{_HOMES[name]}"), name)

@@ -8,7 +8,7 @@ from typing import Any
 
 from builder import models
 from builder.params import Params
-from train import launch, machine
+from train import machine, workers
 from train.progress import progress
 
 
@@ -31,7 +31,7 @@ def common(params: Params, work: Path) -> dict[str, Any]:
     import torch
 
     settings = params.train
-    device_batch, parts = launch.share(settings)
+    device_batch, parts = workers.share(settings)
     cuda = torch.cuda.is_available()
     return {
         "output_dir": str(work),
@@ -40,7 +40,7 @@ def common(params: Params, work: Path) -> dict[str, Any]:
         "max_steps": settings.max_steps or -1,
         "per_device_train_batch_size": device_batch,
         "gradient_accumulation_steps": parts,
-        "ddp_timeout": launch.PATIENCE,
+        "ddp_timeout": workers.PATIENCE,
         "ddp_find_unused_parameters": False,  # each weight of the adapter is used in every pass
         "remove_unused_columns": False,  # TRL would remove what its loss does not read: offsets, weights, references
         "disable_dropout": settings.lora.dropout == 0,  # TRL would set the dropout asked for to 0, without a word
@@ -59,7 +59,7 @@ def common(params: Params, work: Path) -> dict[str, Any]:
 
 def callbacks(params: Params, folder: Path) -> list[Any]:
     """Progress on stderr and, where it is asked for, tensorboard."""
-    return [progress(), *([machine.tensorboard(folder)] if params.train.tensorboard and launch.is_main() else [])]
+    return [progress(), *([machine.tensorboard(folder)] if params.train.tensorboard and workers.is_main() else [])]
 
 
 def quiet(trainer: Any) -> Any:

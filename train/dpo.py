@@ -19,7 +19,7 @@ from builder.errors import WimError
 from builder.ids import file_sha256, fingerprint
 from builder.params import Params
 from builder.policy import Policy
-from train import adapter, checkpoints, checks, launch, metrics, offset, reference, throughput, weight
+from train import adapter, checkpoints, checks, metrics, offset, reference, throughput, weight, workers
 from train.pairs import COLUMNS, ordered, trainable, without_control_strings
 from train.trainer import assemble
 
@@ -54,9 +54,9 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None) -> Made
     work = checkpoints.WORK / _fingerprint(folder, start, params)
     settings = {"train": as_dict(params.train), "seed": params.seed}
     about = tables.metadata("train dpo", settings, {"pairs": tables.find(folder, "pairs")}, start=start.about())
-    with rows.lock(work) if launch.is_main() else contextlib.nullcontext():
+    with rows.lock(work) if workers.is_main() else contextlib.nullcontext():
         seen, history = _train(pairs, start, params, work, folder)
-        if launch.is_main():
+        if workers.is_main():
             tables.write(tables.path(folder, "training"), "training", metrics.table(history), about)
             tables.write(tables.path(folder, "throughput"), "throughput", throughput.table(history), about)
             shutil.rmtree(work)  # last: until all is written, a kill must find its checkpoints
@@ -76,12 +76,12 @@ def _train(
     except ValueError as error:
         raise WimError(f"train: {tables.first_line(error)}") from error
     seen = prepare(trainer, pairs, start, params)
-    checkpoint = launch.by_main(lambda: checkpoints.last(work, params.train.launch.processes))
+    checkpoint = workers.by_main(lambda: checkpoints.last(work, params.train.launch.processes))
     if checkpoint:
         _remember(trainer, checkpoint)
     checkpoints.train(trainer, checkpoint)
     trainer.accelerator.wait_for_everyone()  # others may still be saving a part of the last checkpoint
-    if launch.is_main():
+    if workers.is_main():
         adapter.save(trainer, folder, start)
     return seen, trainer.state.log_history
 
@@ -96,7 +96,7 @@ def prepare(trainer: Any, pairs: pl.DataFrame, start: Policy, params: Params) ->
     tokenized = reference.added(trainer, tokenized, start, params.train)
     tokenized = weight.added(offset.added(tokenized, params.train), params.train)
     tokenized = ordered(tokenized, params.train)
-    launch.tell_filled(len(tokenized), params.train)
+    workers.tell_filled(len(tokenized), params.train)
     trainer.train_dataset = Dataset(tokenized.drop("prompt", "delta").to_arrow())
     trainer.precompute_ref_logps = True  # set now and not in its configuration, which would work them out anew
     return seen

@@ -5,8 +5,9 @@ from typing import Any
 
 from builder.errors import ParamsError
 from builder.params import Params
-from train import adapter, arguments, learning
-from train.learning import Learner, Made, Setting
+from train import adapter, arguments
+from train.loop import learning
+from train.loop.learning import Learner, Made, Setting
 
 INSTEAD = {
     "loss": "see grpo.loss",

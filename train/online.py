@@ -10,8 +10,9 @@ from typing import Any
 
 from builder.errors import ParamsError
 from builder.params import Params
-from train import arguments, learning
-from train.learning import Learner, Made, Setting
+from train import arguments
+from train.loop import learning
+from train.loop.learning import Learner, Made, Setting
 
 LOSSES = ("sigmoid", "ipo")
 """TRL's online losses."""
@@ -32,7 +33,7 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None) -> Made
 def trainer(setting: Setting) -> Any:
     """TRL's trainer, which leaves out pairs without a preference by ``pair.min_gap`` and ``pair.ties``."""
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # its version is pinned
-    from train.online_dpo import OnlineDPO
+    from train.loop.online_dpo import OnlineDPO
 
     params = setting.params
     made = OnlineDPO(

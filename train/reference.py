@@ -16,7 +16,7 @@ from builder import rows
 from builder.ids import canonical_json, digest
 from builder.params import Train
 from builder.policy import Policy
-from train import launch
+from train import workers
 from train.adapter import drop_copy
 
 SIDES = ("ref_chosen_logps", "ref_rejected_logps")
@@ -47,7 +47,7 @@ def added(trainer: Any, pairs: pl.DataFrame, start: Policy, settings: Train) -> 
         ).table()
         return [kept[side].combine_chunks().flatten().to_numpy() for side in SIDES]
 
-    found = launch.by_main(worked_out)
+    found = workers.by_main(worked_out)
     drop_copy(trainer)
     place = pl.Series("place", [place for batch in batches for place in batch], pl.Int64)
     columns = [pl.Series(side, values, pl.Float32) for side, values in zip(SIDES, found, strict=True)]

@@ -7,7 +7,7 @@ import polars as pl
 
 from builder.params import Params
 from builder.policy import Policy
-from train import adapter, arguments, collator, launch, offset, throughput, weight
+from train import adapter, arguments, collator, offset, throughput, weight, workers
 
 
 def assemble(pairs: pl.DataFrame, start: Policy, params: Params, work: Path, folder: Path) -> Any:
@@ -26,7 +26,7 @@ def assemble(pairs: pl.DataFrame, start: Policy, params: Params, work: Path, fol
         data_collator=collator.made(tokenizer),
         callbacks=[throughput.callback(), *arguments.callbacks(params, folder)],
     )
-    launch.check(trainer, params.train)
+    workers.check(trainer, params.train)
     return arguments.quiet(trainer)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -45,6 +45,7 @@ def rated(*rows: dict[str, Any], vectors: dict[str, list[float]] | None = None, 
     return rate.rate(frame(*rows), made, settings).to_dicts()
 
 
+@settings(deadline=None)
 @given(VECTOR, VECTOR)
 def test_wim_is_the_cosine_in_float64(left: list[float], right: list[float]) -> None:
     a, b = (np.array(v, np.float32).astype(np.float64) for v in (left, right))

@@ -17,7 +17,7 @@ from trained import make_pairs, metric, weights
 from builder import cli, params, policy
 from builder.errors import ParamsError, WimError
 from builder.params import Train
-from train import dpo, launch
+from train import dpo, launch, workers
 
 TWO = "launch.processes=2"
 SMALL = ("batch=8", "device_batch=2", "learning_rate=1e-3", "max_steps=6", "save_steps=1")
@@ -100,12 +100,12 @@ def test_the_reference_is_kept_once_whatever_the_number_of_processes(rounds: Any
 
 def test_what_main_makes_is_made_by_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[int] = []
-    assert launch.by_main(lambda: made.append(1) or "made") == "made"
+    assert workers.by_main(lambda: made.append(1) or "made") == "made"
     monkeypatch.setenv("RANK", "1")  # as some clusters set it where there is but one process
-    launch.by_main(lambda: made.append(1))
+    workers.by_main(lambda: made.append(1))
     assert made == [1, 1]
     monkeypatch.setenv("LOCAL_RANK", "1")
-    launch.by_main(lambda: made.append(2))
+    workers.by_main(lambda: made.append(2))
     assert made == [1, 1]
 
 
@@ -117,12 +117,12 @@ def test_after_kill_9_no_worker_is_left_and_the_same_command_goes_on(rounds: Any
         process = subprocess.Popen(command(*words("two", TWO)), cwd=tmp_path, env=ENVIRONMENT, stdout=told, stderr=told)
         while process.poll() is None and not whole_checkpoints(tmp_path):
             time.sleep(0.01)
-        workers = children(process.pid)
+        started = children(process.pid)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert len(workers) == 2
-    deadline = time.monotonic() + 10 * launch.LOOK
-    while (left := [pid for pid in workers if alive(pid)]) and time.monotonic() < deadline:
+    assert len(started) == 2
+    deadline = time.monotonic() + 10 * workers.LOOK
+    while (left := [pid for pid in started if alive(pid)]) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not left
     done = trained(tmp_path, *words("two", TWO))
@@ -205,16 +205,16 @@ def test_a_step_takes_the_batch_whatever_the_number_of_processes(
     batch: int, device_batch: int, processes: int, at_once: int, parts: int
 ) -> None:
     settings = Train(batch=batch, device_batch=device_batch, launch=params.Launch(processes))
-    assert launch.share(settings) == (at_once, parts)
+    assert workers.share(settings) == (at_once, parts)
 
 
 def test_pairs_that_fill_up_an_epochs_last_batch_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     settings = Train(batch=8, device_batch=2, launch=params.Launch(2))
-    launch.tell_filled(24, settings)
+    workers.tell_filled(24, settings)
     assert capsys.readouterr().err == ""
-    launch.tell_filled(21, settings)
+    workers.tell_filled(21, settings)
     assert "at the end of an epoch 3 of 21 pairs are taken once more" in capsys.readouterr().err
-    launch.tell_filled(21, Train(batch=8, device_batch=2))
+    workers.tell_filled(21, Train(batch=8, device_batch=2))
     assert capsys.readouterr().err == ""
 
 

@@ -171,7 +171,7 @@ def test_judging_leaves_the_model_as_it_was(fixed: bool, search: Contrastive | N
 
     from builder import models, params, policy
     from builder.engines import Request, Sampling
-    from train.judging import InMemory
+    from train.loop.judging import InMemory
 
     given = params.load(None)
     tokenizer, base = models.load(given.model.name, None, "float32")

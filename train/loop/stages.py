@@ -11,7 +11,7 @@ from builder import embed, generate, judge, judgements, plugins, rate, tables
 from builder.engines import Request
 from builder.params import Params
 from builder.policy import Policy
-from train.judging import Source
+from train.loop.judging import Source
 
 COLUMNS = {"completion_id": pl.String, "prompt_id": pl.String, "text": pl.String}
 MESSAGES = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))

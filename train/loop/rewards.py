@@ -16,9 +16,9 @@ from builder.errors import ParamsError, TableError
 from builder.params import Params
 from builder.policy import Policy
 from builder.ratings import is_together
-from train import judging, stages
-from train.record import Record
-from train.verifiers import VERIFIERS, text_of, verified
+from train.loop import judging, stages
+from train.loop.record import Record
+from train.loop.verifiers import VERIFIERS, text_of, verified
 
 Rewards = list[float | None]
 """One for each completion; None: the judge cannot be read, or there is no reference. TRL's GRPO and RLOO leave such a

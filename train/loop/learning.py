@@ -19,9 +19,10 @@ from builder.ids import fingerprint
 from builder.params import Params, Train
 from builder.policy import Policy
 from builder.statuses import WimStatus
-from train import adapter, arguments, checkpoints, judging, launch, metrics, prompts
-from train.record import Record, keeping
-from train.rewards import WimReward
+from train import adapter, arguments, checkpoints, metrics, workers
+from train.loop import judging, prompts
+from train.loop.record import Record, keeping
+from train.loop.rewards import WimReward
 
 UNTOLD = ("save_steps", "tensorboard")
 """Settings of ``train`` that change nothing that is learned."""
@@ -151,7 +152,7 @@ def _ends(tokenizer: Any, model: Any) -> set[int]:
 def _assembled(learner: Learner, setting: Setting) -> Any:
     try:
         trainer = learner.trainer(setting)
-        launch.check(trainer, setting.params.train)
+        workers.check(trainer, setting.params.train)
         return arguments.quiet(trainer)
     except ValueError as error:
         raise WimError(f"train: {tables.first_line(error)}") from error
