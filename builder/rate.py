@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from builder import judgements, plugins, tables
+from builder import generic, judgements, plugins, tables
 from builder.params import Params
 from builder.ratings import Rating, Vectors, is_together, numerical, wim
 from builder.statuses import RatingStatus, Reason, WimStatus
@@ -34,15 +34,20 @@ def run(folder: Path, params: Params) -> Made:
     frame = judgements.collect(completions, feedback)
     del completions, feedback
     settings = {"rating": vars(params.rating), "rate": vars(params.rate), "seed": params.seed}
-    about = tables.metadata("rate", settings, inputs)
+    texts = generic.Collected(frame)
     starts = range(0, max(len(frame), 1), BLOCK)
     with contextlib.closing(StoredVectors(inputs["embeddings"])) as stored:
         frame = frame.with_columns(on_scale(params))
         wholes = _together(frame, stored, params)
-        blocks = [_rated(frame.slice(s, BLOCK), Block(stored), params, wholes.slice(s, BLOCK)) for s in starts]
-    rated = pl.concat(blocks)
-    tables.write(tables.path(folder, "ratings"), "ratings", rated, about)
-    return Made(int((rated["judge"] != "").sum()), int(rated["ratable"].sum()))
+        rated = []
+        for start in starts:
+            block, vectors = frame.slice(start, BLOCK), Block(stored)
+            rated.append(_rated(block, vectors, params, wholes.slice(start, BLOCK)))
+            texts.add(start, block, vectors)
+    made = pl.concat(rated)
+    about = tables.metadata("rate", settings, inputs, generic=texts.summary())
+    tables.write(tables.path(folder, "ratings"), "ratings", made, about)
+    return Made(int((made["judge"] != "").sum()), int(made["ratable"].sum()))
 
 
 def rate(frame: pl.DataFrame, vectors: Vectors, params: Params) -> pl.DataFrame:

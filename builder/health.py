@@ -1,0 +1,84 @@
+"""What a run tells of its ratings' health without any truth: a part of stats.json (docs/health.md).
+
+None of these figures says that a rating is right. Each can say that it is not to be trusted: limits.py holds where.
+"""
+
+from typing import Any
+
+import polars as pl
+
+from builder import correlation, quotes, retest, sample
+from builder.statuses import RatingStatus, Reason, WimStatus
+
+RATINGS = {"numerical": "rating", "wim": "wim", "reward": "reward"}
+CORRELATED = 20_000
+QUOTED = 2_000
+"""Judgements, of whole prompts drawn by hash: more would cost much and tell hardly more."""
+
+OTHERS = "(others)"
+"""Judges beyond the ``retest.MOST`` that have judged most."""
+
+
+def measure(
+    completions: pl.DataFrame, feedback: pl.DataFrame, ratings: pl.DataFrame, generic: dict[str, Any] | None
+) -> dict[str, Any]:
+    """The figures; ``feedback`` holds the attempts that count, ``generic`` what `wim rate` has said of the texts."""
+    said = _judged(completions, feedback, ratings)
+    told = said.drop_nulls("feedback")
+    quoted = sample.rows(told, QUOTED)
+    return {
+        "length": {
+            "completion": {name: _with(said, column, "completion_letters") for name, column in RATINGS.items()},
+            "feedback": {name: _with(told, column, "feedback_letters") for name, column in RATINGS.items()},
+        },
+        "words_and_number": _with(said, "wim", "rating"),
+        "generic": generic or {"share": None, "n": 0, "unmeasured": "`wim rate` has not said"},
+        "quotes": quotes.quoting(quoted["feedback"], quoted["text"]),
+        "retest": retest.agreement(said),
+        "judges": judges(feedback),
+    }
+
+
+def _judged(completions: pl.DataFrame, feedback: pl.DataFrame, ratings: pl.DataFrame) -> pl.DataFrame:
+    """A sample of the judgements, with both texts; ``feedback`` is null unless it says that something is missing."""
+    judged = sample.rows(ratings.filter(pl.col("judge") != ""), CORRELATED)
+    wanted = completions.filter(pl.col("completion_id").is_in(judged["completion_id"].unique().implode()))
+    words = feedback.filter(pl.col("completion_id").is_in(wanted["completion_id"].implode()))
+    missing = pl.when(pl.col("wim_status") == str(WimStatus.MISSING)).then("wim").alias("feedback")
+    joined = judged.join(wanted.select("completion_id", "text"), on="completion_id", how="left", maintain_order="left")
+    joined = joined.join(
+        words.select("completion_id", "judge", missing),
+        on=["completion_id", "judge"],
+        how="left",
+        maintain_order="left",
+    )
+    return joined.with_columns(
+        pl.col("text").str.len_chars().alias("completion_letters"),
+        pl.col("feedback").str.len_chars().alias("feedback_letters"),
+    )
+
+
+def _with(said: pl.DataFrame, one: str, other: str) -> dict[str, Any]:
+    """Rank correlations; within the prompts of each judge, since judges differ in how high they rate."""
+    return correlation.ranks(said, one, other, ["prompt_id", "judge"])
+
+
+def judges(feedback: pl.DataFrame) -> dict[str, dict[str, int]]:
+    """What could not be read of each judge, in counts of its judgements; askings of one judge count together.
+
+    ``asked_again``: read at a later attempt only. Most judgements first.
+    """
+    unreadable = pl.col("wim_status") == str(WimStatus.UNREADABLE)
+    counts = {
+        "judgements": pl.len(),
+        "unreadable": unreadable.sum(),
+        "placeholder": (unreadable & (pl.col("reason") == str(Reason.PLACEHOLDER))).sum(),
+        "rating_unreadable": (pl.col("rating_status") == str(RatingStatus.UNREADABLE)).sum(),
+        "asked_again": (pl.col("attempt") > 0).sum(),
+    }
+    by_asking = feedback.group_by("judge").agg(count.cast(pl.Int64).alias(what) for what, count in counts.items())
+    by_judge = by_asking.group_by(retest.name(pl.col("judge"))).agg(pl.col(list(counts)).sum())
+    by_judge = by_judge.sort("judgements", "judge", descending=[True, False])
+    rest = by_judge[retest.MOST :].select(pl.lit(OTHERS).alias("judge"), pl.col(list(counts)).sum())
+    found = pl.concat([by_judge[: retest.MOST], rest.filter(pl.col("judgements") > 0)])
+    return {row.pop("judge"): row for row in found.to_dicts()}
