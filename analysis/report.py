@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis import page, sections, summary
+from analysis import page, section_health, sections, summary
 from analysis.runs import Run, load
 from builder import tables
 
 SECTIONS = (
+    section_health.section,
     sections.ties,
     sections.coverage,
     sections.distributions,

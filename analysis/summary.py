@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from analysis import section_health
 from analysis.runs import Run
 
 
 def sentences(runs: Sequence[Run]) -> list[str]:
-    """Plain text, one finding each: ties, pairs, judgements, and the coverage of each arm."""
-    return [_ties(runs), _pairs(runs), _judgements(runs), *_coverage(runs)]
+    """Plain text, one finding each: ties, pairs, judgements, health, and the coverage of each arm."""
+    return [_ties(runs), _pairs(runs), _judgements(runs), *section_health.sentence(runs), *_coverage(runs)]
 
 
 def _ties(runs: Sequence[Run]) -> str:

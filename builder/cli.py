@@ -201,7 +201,11 @@ def _build(arguments: Namespace) -> Any:
 
 
 def _stats(arguments: Namespace) -> Any:
-    read = {str(run): _call("builder.tables:read_json", run / "stats.json") for run in arguments.runs}
+    if arguments.embedder:
+        other = _call("builder.params:load", None, [*arguments.set, f"embed.model={json.dumps(arguments.embedder)}"])
+        for run in arguments.runs:
+            _call("builder.sensitivity:run", run, other.embed)
+    read = {str(run): _call("builder.health:of_run", run) for run in arguments.runs}
     files = {run: Path(run) / "evaluation.json" for run in read}
     evaluated = {run: _call("builder.tables:read_json", file) for run, file in files.items() if file.is_file()}
     evaluated = {run: result for run, result in evaluated.items() if result["n"]}
@@ -338,8 +342,13 @@ def _add_imports(commands: Any) -> None:
 
 
 def _add_results(commands: Any) -> None:
-    stats = _command(commands, "stats", "tie statistics and accounting of runs", _stats)
+    stats = _command(commands, "stats", "tie statistics, accounting and health of runs", _stats)
     stats.add_argument("runs", type=Path, nargs="+", metavar="RUN")
+    stats.add_argument(
+        "--embedder",
+        metavar="NAME",
+        help="rate a sample again with this embedder, and with what --set embed... says of it, and compare",
+    )
     explain = _command(commands, "explain", "one pair, from its numbers back to the words", _explain)
     explain.add_argument("run", type=Path, metavar="RUN")
     explain.add_argument("--pair", metavar="ID", help="default: the pair with the largest delta")

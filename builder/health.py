@@ -3,11 +3,12 @@
 None of these figures says that a rating is right. Each can say that it is not to be trusted: limits.py holds where.
 """
 
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from builder import correlation, quotes, retest, sample
+from builder import correlation, limits, quotes, retest, sample, sensitivity, tables
 from builder.statuses import RatingStatus, Reason, WimStatus
 
 RATINGS = {"numerical": "rating", "wim": "wim", "reward": "reward"}
@@ -17,6 +18,15 @@ QUOTED = 2_000
 
 OTHERS = "(others)"
 """Judges beyond the ``retest.MOST`` that have judged most."""
+
+
+def of_run(folder: Path) -> dict[str, Any]:
+    """stats.json of a run; to its health are added ``embedders`` (wim stats --embedder) and ``warnings``."""
+    summary: dict[str, Any] = tables.read_json(folder / "stats.json")
+    if "health" in summary:
+        summary["health"]["embedders"] = sensitivity.known(folder)
+        summary["health"]["warnings"] = limits.warnings(summary)
+    return summary
 
 
 def measure(

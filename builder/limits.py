@@ -24,6 +24,9 @@ QUOTES = 0.2
 cosine. A fifth touches four in ten of the pairs."""
 ALPHA = 0.667
 """Krippendorff's lowest alpha for tentative conclusions (Content Analysis, 2004, p. 241)."""
+AGAIN = 0.5
+"""Rank correlation of two askings of a judge, within prompts: a quarter of the variance of the ranks is shared. Alpha
+can be high although pairs come out otherwise, where prompts differ more than completions do."""
 EMBEDDERS = 0.7
 """Rank correlation of WIM between two embedders, within prompts: at 0.7 half of the variance of the ranks is
 shared. What is below is more the embedder's than the judge's."""
@@ -107,6 +110,11 @@ def _retest(retest: Mapping[str, Any]) -> Iterator[str]:
                 yield (
                     f"Asked again, judge {judge} does not repeat its {name}: Krippendorff's alpha {value:.2f} on "
                     f"{n:,} completions (limit {ALPHA})."
+                )
+            elif n >= ENOUGH and found[column]["within"] is not None and found[column]["within"] < AGAIN:
+                yield (
+                    f"Asked again, judge {judge} orders a prompt's completions otherwise by its {name}: rank "
+                    f"correlation {found[column]['within']:+.2f} within prompts on {n:,} completions (limit {AGAIN})."
                 )
 
 

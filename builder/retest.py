@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from builder import reliability
+from builder import correlation, reliability
 
 AGAIN = r"#\d+$"
 MOST = 20
@@ -22,9 +22,9 @@ def name(judge: pl.Expr) -> pl.Expr:
 
 
 def agreement(ratings: pl.DataFrame) -> dict[str, Any]:
-    """By judge that was asked more than once: alpha and ICC of its numbers and of WIM; empty where none was.
+    """By judge that was asked more than once: alpha, ICC and ranks of its numbers and of WIM; empty where none was.
 
-    ``ratings``: completion_id, judge, rating, wim.
+    ``ratings``: completion_id, prompt_id, judge, rating, wim.
     """
     judged = ratings.filter(pl.col("judge") != "").with_columns(name(pl.col("judge")).alias("who"))
     counted = judged.group_by("who").agg(pl.col("judge").n_unique().alias("askings"), pl.len().alias("rows"))
@@ -44,7 +44,18 @@ def _figures(judged: pl.DataFrame, column: str) -> dict[str, Any]:
     figures = {"alpha": reliability.alpha, "icc1": reliability.icc1, "icc2": reliability.icc2}
     found = {what: figure(matrix) for what, figure in figures.items()}
     rounded = {what: None if value is None else round(value, 6) for what, value in found.items()}
-    return rounded | {"n": int((np.isfinite(matrix).sum(0) > 1).sum())}
+    n = int((np.isfinite(matrix).sum(0) > 1).sum())
+    return rounded | {"within": _within(judged.drop_nulls(column), column), "n": n}
+
+
+def _within(judged: pl.DataFrame, column: str) -> float | None:
+    """Rank correlation of a completion's first two askings, within prompts: does the order of a pair come again?"""
+    ordered = judged.sort("completion_id", "judge").select("completion_id", "prompt_id", column)
+    asking = pl.int_range(pl.len()).over("completion_id")
+    first, second = (ordered.filter(asking == number) for number in (0, 1))
+    both = first.join(second.rename({column: "again"}), on=["completion_id", "prompt_id"])
+    within: float | None = correlation.ranks(both, column, "again", ["prompt_id"])["within"]
+    return within
 
 
 def _matrix(judged: pl.DataFrame, column: str) -> reliability.Ratings:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from builder import screen_health
+
 COLUMNS = {
     "judged_pairs": ("judged pairs", "{:,}"),
     "ties": ("ties", "{:,}"),
@@ -17,28 +19,43 @@ COLUMNS = {
 
 
 def page(stats: Mapping[str, Any], evaluated: Mapping[str, Any]) -> str:
-    """The table of ``stats`` and, for runs whose policy was evaluated, what it covers of the truth."""
-    if not evaluated:
-        return table(stats)
-    rows = [["run", "", "coverage", "base", "difference", "95% interval", "n"]]
-    for run, e in evaluated.items():
-        interval = f"[{e['difference_low']:+.4f}, {e['difference_high']:+.4f}]"
-        rows.append(
-            [run, "", f"{e['mean']:.4f}", f"{e['base_mean']:.4f}", f"{e['difference']:+.4f}", interval, str(e["n"])]
-        )
-    return "\n".join([table(stats), "", *aligned(rows)])
+    """``stats`` in full and, for runs whose policy was evaluated, what it covers of the truth."""
+    health = screen_health.rows(stats)
+    told = [*aligned(health), screen_health.LEGEND] if health else []
+    return _parts(_ties(stats), _accounts(stats), told, _evaluated(evaluated), screen_health.warned(stats))
 
 
 def table(stats: Mapping[str, Any]) -> str:
-    """Tie statistics by run and method, then the accounting of each run."""
+    """Tie statistics by run and method, the accounting of each run, and what speaks against trusting it."""
+    return _parts(_ties(stats), _accounts(stats), screen_health.warned(stats))
+
+
+def _parts(*parts: Sequence[str]) -> str:
+    return printable("\n\n".join("\n".join(lines) for lines in parts if lines))
+
+
+def _ties(stats: Mapping[str, Any]) -> list[str]:
     header = ["run", "method", *(title for title, _ in COLUMNS.values())]
     rows = [
         [run if i == 0 else "", method, *(_cell(entry[name], form) for name, (_, form) in COLUMNS.items())]
         for run, summary in stats.items()
         for i, (method, entry) in enumerate(summary["methods"].items())
     ]
-    accounts = [f"{run}: {account(summary)}" for run, summary in stats.items()]
-    return "\n".join([*aligned([header, *rows]), "", *accounts])
+    return aligned([header, *rows])
+
+
+def _accounts(stats: Mapping[str, Any]) -> list[str]:
+    return [f"{run}: {account(summary)}" for run, summary in stats.items()]
+
+
+def _evaluated(evaluated: Mapping[str, Any]) -> list[str]:
+    rows = [["run", "", "coverage", "base", "difference", "95% interval", "n"]]
+    for run, e in evaluated.items():
+        interval = f"[{e['difference_low']:+.4f}, {e['difference_high']:+.4f}]"
+        rows.append(
+            [run, "", f"{e['mean']:.4f}", f"{e['base_mean']:.4f}", f"{e['difference']:+.4f}", interval, str(e["n"])]
+        )
+    return aligned(rows) if evaluated else []
 
 
 def account(summary: Mapping[str, Any]) -> str:

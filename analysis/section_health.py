@@ -1,0 +1,131 @@
+"""The report's section on trust: what speaks against a rating, by limits that need no truth."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from analysis import page
+from analysis.runs import Run
+from builder import health, limits, screen_health
+from builder.screen_health import correlation, share
+
+NAMES = {"numerical": "the number", "wim": "WIM", "reward": "the reward"}
+LENGTHS = {"completion": "the completion's length", "feedback": "the feedback's length"}
+AGREEMENT = {"alpha": "Krippendorff's alpha", "icc1": "ICC(1)", "icc2": "ICC(2,1)", "within": "Ranks within prompts"}
+
+
+def section(runs: Sequence[Run]) -> str:
+    """Warnings in sentences, then the figures, a column for each run."""
+    found = {run.label: health.of_run(run.path) for run in runs if "health" in run.stats}
+    measured = {label: summary["health"] for label, summary in found.items()}
+    if not measured:
+        return ""
+    note = (
+        "Figures that need no truth. A warning says that a rating is not to be trusted without a look; no warning does "
+        "not say that it is right. Correlations are of ranks within prompts (overall in brackets), since a pair "
+        "compares two completions of one prompt."
+    )
+    rows = _figures(measured)
+    table = page.table(["Figure", *measured], [[name, *cells] for name, cells in rows.items() if set(cells) != {"–"}])
+    return page.section(
+        "What speaks against trusting a rating", note, _warned(found), table, _judges(measured), _texts(measured)
+    )
+
+
+def sentence(runs: Sequence[Run]) -> list[str]:
+    """One for the summary: how many warnings there are; none where health was not measured."""
+    measured = [limits.warnings(health.of_run(run.path)) for run in runs if "health" in run.stats]
+    if not measured:
+        return []
+    warnings, warned = sum(map(len, measured)), sum(map(bool, measured))
+    if not warnings:
+        return ["No limit of the ratings' health is passed, which does not say that a rating is right."]
+    where = "" if len(measured) == 1 else f", in {warned} of {len(measured)} runs"
+    count = "1 limit of the ratings' health is" if warnings == 1 else f"{warnings:,} limits of the ratings' health are"
+    return [f"{count} passed{where}: what the warnings below name is not to be trusted without a look."]
+
+
+def _warned(found: Mapping[str, Mapping[str, Any]]) -> str:
+    several = len(found) > 1
+    return page.sentences(
+        f"{label}: {warning}" if several else warning
+        for label, summary in found.items()
+        for warning in summary["health"]["warnings"] or ["no limit is passed."]
+    )
+
+
+def _figures(measured: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    runs = measured.values()
+    rows = {
+        f"{NAMES[rating].capitalize() if rating != 'wim' else 'WIM'} with {words}": [
+            _correlated(run["length"][text][rating]) for run in runs
+        ]
+        for text, words in LENGTHS.items()
+        for rating in NAMES
+    }
+    rows["WIM with the judge's number"] = [_correlated(run["words_and_number"]) for run in runs]
+    embedders = sorted({name for run in runs for name in run["embedders"]})
+    for name in embedders:
+        rows[f"WIM with WIM by {name}"] = [_correlated(run["embedders"].get(name)) for run in runs]
+    rows["Feedback near to another prompt's"] = [_shared(run["generic"]) for run in runs]
+    rows["Feedback that quotes the completion"] = [_shared(run["quotes"]) for run in runs]
+    rows["… of whose words are quoted (median)"] = [_plain(share(run["quotes"]["words"])) for run in runs]
+    rows["Texts that could not be read"] = [_kind(run, "unreadable") for run in runs]
+    rows["Texts that repeat the placeholder"] = [_kind(run, "placeholder") for run in runs]
+    rows["Numbers that could not be read"] = [_kind(run, "rating_unreadable") for run in runs]
+    return rows
+
+
+def _correlated(found: Mapping[str, Any] | None) -> str:
+    if found is None or found["within"] is None:
+        return "–"
+    return f"{correlation(found)} ({correlation(found, 'overall')})"
+
+
+def _shared(found: Mapping[str, Any]) -> str:
+    return found.get("unmeasured") or (f"{share(found['share'])} of {found['n']:,}" if found["n"] else "–")
+
+
+def _kind(run: Mapping[str, Any], kind: str) -> str:
+    return _plain(share(screen_health.of_all(run["judges"], kind)))
+
+
+def _plain(cell: str) -> str:
+    return "–" if cell == "-" else cell
+
+
+def _judges(measured: Mapping[str, Mapping[str, Any]]) -> str:
+    """A row for each judge where one is not like the others, or was asked again."""
+    judges = [(label, judge, run) for label, run in measured.items() for judge in run["judges"]]
+    if len(judges) == len(measured) and not any(run["retest"] for run in measured.values()):
+        return ""
+    kinds = {"unreadable": "Unreadable", "placeholder": "Placeholder", "asked_again": "Read at a later attempt"}
+    agreed = {
+        f"{title}, {name}": (column, what)
+        for column, name in (("rating", "number"), ("wim", "WIM"))
+        for what, title in AGREEMENT.items()
+    }
+    rows = []
+    for label, judge, run in judges:
+        counts, again = run["judges"][judge], run["retest"].get(judge)
+        rows.append(
+            [f"{label}: {judge}" if len(measured) > 1 else judge, f"{counts['judgements']:,}"]
+            + [f"{counts[kind] / counts['judgements']:.1%}" for kind in kinds]
+            + [f"{again['completions']:,}" if again else "–"]
+            + [_number(again[column][what]) if again else "–" for column, what in agreed.values()]
+        )
+    return page.table(["Judge", "Judgements", *kinds.values(), "Completions asked again", *agreed], rows)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def _texts(measured: Mapping[str, Mapping[str, Any]]) -> str:
+    """The most frequent generic texts, folded."""
+    rows = [
+        [text["words"], label, f"{text['judgements']:,}", f"{text['prompts']:,}"]
+        for label, run in measured.items()
+        for text in run["generic"].get("texts", [])
+    ]
+    head = ["Text", "Run", "Texts near it", "About completions of prompts"]
+    return page.folded("The most frequent near duplicates", page.table(head, rows, 2)) if rows else ""
