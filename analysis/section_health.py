@@ -26,9 +26,8 @@ def section(runs: Sequence[Run]) -> str:
     )
     rows = _figures(measured)
     table = page.table(["Figure", *measured], [[name, *cells] for name, cells in rows.items() if set(cells) != {"–"}])
-    return page.section(
-        "What speaks against trusting a rating", note, _warned(found), table, _judges(measured), _texts(measured)
-    )
+    parts = [table, _retests(measured), _judges(measured), _texts(measured)]
+    return page.section("What speaks against trusting a rating", note, _warned(found), *parts)
 
 
 def sentence(runs: Sequence[Run]) -> list[str]:
@@ -94,26 +93,27 @@ def _plain(cell: str) -> str:
 
 
 def _judges(measured: Mapping[str, Mapping[str, Any]]) -> str:
-    """A row for each judge where one is not like the others, or was asked again."""
-    judges = [(label, judge, run) for label, run in measured.items() for judge in run["judges"]]
-    if len(judges) == len(measured) and not any(run["retest"] for run in measured.values()):
-        return ""
-    kinds = {"unreadable": "Unreadable", "placeholder": "Placeholder", "asked_again": "Read at a later attempt"}
-    agreed = {
-        f"{title}, {name}": (column, what)
+    """A row for each judge; left out where every run has one."""
+    kinds = {"unreadable": "Unreadable", "placeholder": "Placeholder", "rating_unreadable": "Unreadable numbers"}
+    kinds["asked_again"] = "Read at a later attempt"
+    rows = [
+        [judge, label, f"{counts['judgements']:,}", *(f"{counts[kind] / counts['judgements']:.1%}" for kind in kinds)]
+        for label, run in measured.items()
+        for judge, counts in run["judges"].items()
+    ]
+    return page.table(["Judge", "Run", "Judgements", *kinds.values()], rows, 2) if len(rows) > len(measured) else ""
+
+
+def _retests(measured: Mapping[str, Mapping[str, Any]]) -> str:
+    """A row for each judge that was asked again, and what it was asked for."""
+    rows = [
+        [judge, name, label, f"{found[column]['n']:,}", *(_number(found[column][what]) for what in AGREEMENT)]
+        for label, run in measured.items()
+        for judge, found in run["retest"].items()
         for column, name in (("rating", "number"), ("wim", "WIM"))
-        for what, title in AGREEMENT.items()
-    }
-    rows = []
-    for label, judge, run in judges:
-        counts, again = run["judges"][judge], run["retest"].get(judge)
-        rows.append(
-            [f"{label}: {judge}" if len(measured) > 1 else judge, f"{counts['judgements']:,}"]
-            + [f"{counts[kind] / counts['judgements']:.1%}" for kind in kinds]
-            + [f"{again['completions']:,}" if again else "–"]
-            + [_number(again[column][what]) if again else "–" for column, what in agreed.values()]
-        )
-    return page.table(["Judge", "Judgements", *kinds.values(), "Completions asked again", *agreed], rows)
+    ]
+    head = ["Judge asked again", "Rating", "Run", "Completions", *AGREEMENT.values()]
+    return page.table(head, rows, 3) if rows else ""
 
 
 def _number(value: float | None) -> str:

@@ -51,7 +51,8 @@ def measure(
 
 def _judged(completions: pl.DataFrame, feedback: pl.DataFrame, ratings: pl.DataFrame) -> pl.DataFrame:
     """A sample of the judgements, with both texts; ``feedback`` is null unless it says that something is missing."""
-    judged = sample.rows(ratings.filter(pl.col("judge") != ""), CORRELATED)
+    empty = pl.col("reason").fill_null("") == str(Reason.EMPTY_COMPLETION)
+    judged = sample.rows(ratings.filter(pl.col("judge") != "", ~empty), CORRELATED)
     wanted = completions.filter(pl.col("completion_id").is_in(judged["completion_id"].unique().implode()))
     words = feedback.filter(pl.col("completion_id").is_in(wanted["completion_id"].implode()))
     missing = pl.when(pl.col("wim_status") == str(WimStatus.MISSING)).then("wim").alias("feedback")

@@ -23,7 +23,7 @@ def alpha(ratings: Ratings, level: Literal["interval", "ordinal"] = "interval") 
     ratings = np.asarray(ratings, np.float64)
     ratings = ratings[:, np.isfinite(ratings).sum(0) >= 2]
     held = np.isfinite(ratings)
-    if not held.any():
+    if not _vary(ratings):
         return None
     if level == "ordinal":
         ratings = ratings.copy()
@@ -32,7 +32,7 @@ def alpha(ratings: Ratings, level: Literal["interval", "ordinal"] = "interval") 
     rated, n = held.sum(0), int(held.sum())
     observed = float((_differences(values, rated) / (rated - 1)).sum()) / n
     expected = float(_differences(values.reshape(-1, 1), np.array([n]))[0]) / (n * (n - 1))
-    return 1 - observed / expected if expected > 0 else None
+    return 1 - observed / expected
 
 
 def _differences(values: Ratings, counts: NDArray[np.int64]) -> Ratings:
@@ -47,7 +47,7 @@ def icc1(ratings: Ratings) -> float | None:
     ratings = ratings[:, np.isfinite(ratings).sum(0) >= 2]
     held = np.isfinite(ratings)
     rated, n, units = held.sum(0), int(held.sum()), ratings.shape[1]
-    if units < 2:
+    if units < 2 or not _vary(ratings):
         return None
     means = np.nanmean(ratings, 0)
     between = float((rated * (means - ratings[held].mean()) ** 2).sum()) / (units - 1)
@@ -61,13 +61,18 @@ def icc2(ratings: Ratings) -> float | None:
     ratings = np.asarray(ratings, np.float64)
     ratings = ratings[:, np.isfinite(ratings).all(0)]
     raters, units = ratings.shape
-    if raters < 2 or units < 2:
+    if raters < 2 or units < 2 or not _vary(ratings):
         return None
     rows, columns, mean = ratings.mean(1, keepdims=True), ratings.mean(0, keepdims=True), ratings.mean()
     between = raters * float(((columns - mean) ** 2).sum()) / (units - 1)
     judges = units * float(((rows - mean) ** 2).sum()) / (raters - 1)
     error = float(((ratings - rows - columns + mean) ** 2).sum()) / ((units - 1) * (raters - 1))
     return _ratio(between - error, between + (raters - 1) * error + raters * (judges - error) / units)
+
+
+def _vary(ratings: Ratings) -> bool:
+    """Whether there are different values: rounding would make something of the differences of equal ones."""
+    return len(np.unique(ratings[np.isfinite(ratings)])) > 1
 
 
 def _ratio(above: float, below: float) -> float | None:

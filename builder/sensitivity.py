@@ -23,6 +23,8 @@ def run(folder: Path, settings: Embed) -> dict[str, Any]:
     Only texts that say what is missing count: where nothing is, every embedder says 1. The vectors stay under .wim/.
     """
     files = {name: tables.find(folder, name) for name in ("completions", "feedback", "ratings")}
+    now = tables.fingerprints({name: files[name] for name in ("completions", "feedback")})
+    tables.check_made_from(files["ratings"], now, "rate")
     judged = judgements.collect(
         tables.read(files["completions"], "completions", judgements.COMPLETIONS),
         tables.read(files["feedback"], "feedback", judgements.FEEDBACK),
@@ -41,11 +43,11 @@ def run(folder: Path, settings: Embed) -> dict[str, Any]:
 
 def known(folder: Path) -> dict[str, Any]:
     """What was found on the run's ratings as they are now, by embedder."""
-    file = folder / FILE
-    if not file.is_file():
+    file, ratings = folder / FILE, tables.path(folder, "ratings")
+    if not file.is_file() or not ratings.is_file():
         return {}
     said = tables.read_json(file)
-    current = tables.fingerprints({"ratings": tables.find(folder, "ratings")})["ratings"]
+    current = tables.fingerprints({"ratings": ratings})["ratings"]
     embedders: dict[str, Any] = said["embedders"] if said.get("ratings") == current else {}
     return embedders
 
@@ -61,5 +63,6 @@ def _vectors(judged: pl.DataFrame, settings: Embed) -> Vectors:
     texts = pl.concat([judged["text"], judged["feedback"].alias("text")]).unique().sort()
     table = embed.embed(texts.to_list(), settings)
     size = table.schema.field("embedding").type.list_size
-    vectors = table["embedding"].combine_chunks().flatten().to_numpy().reshape(len(texts), size)
-    return lambda wanted: np.asarray(vectors[texts.search_sorted(wanted).to_numpy()], np.float32)
+    vectors = np.concatenate([np.empty(0, np.float32), *(c.flatten().to_numpy() for c in table["embedding"].chunks)])
+    vectors = vectors.reshape(len(texts), size)
+    return lambda wanted: vectors[texts.search_sorted(wanted).to_numpy()]
