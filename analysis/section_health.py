@@ -32,15 +32,21 @@ def section(runs: Sequence[Run]) -> str:
 
 def sentence(runs: Sequence[Run]) -> list[str]:
     """One for the summary: how many warnings there are; none where health was not measured."""
-    measured = [limits.warnings(health.of_run(run.path)) for run in runs if "health" in run.stats]
+    measured = [run for run in runs if "health" in run.stats]
     if not measured:
         return []
-    warnings, warned = sum(map(len, measured)), sum(map(bool, measured))
-    if not warnings:
-        return ["No limit of the ratings' health is passed, which does not say that a rating is right."]
-    where = "" if len(measured) == 1 else f", in {warned} of {len(measured)} runs"
-    count = "1 limit of the ratings' health is" if warnings == 1 else f"{warnings:,} limits of the ratings' health are"
-    return [f"{count} passed{where}: what the warnings below name is not to be trusted without a look."]
+    counts = [len(limits.warnings(health.of_run(run.path))) for run in measured]
+    if sum(counts) == 0:
+        few = sum(run.stats["judgements"]["total"] < limits.ENOUGH for run in measured)
+        small = f" ({_runs(few, len(measured))} too few judgements to tell)" if few else ""
+        return [f"No limit of the ratings' health is passed{small}, which does not say that a rating is right."]
+    what = "1 limit of the ratings' health is" if sum(counts) == 1 else f"{sum(counts):,} limits of health are"
+    where = "" if len(measured) == 1 else f", in {sum(map(bool, counts)):,} of {len(measured):,} runs"
+    return [f"{what} passed{where}: what the warnings below name is not to be trusted without a look."]
+
+
+def _runs(some: int, every: int) -> str:
+    return "there are" if every == 1 else f"{some:,} of {every:,} runs have"
 
 
 def _warned(found: Mapping[str, Mapping[str, Any]]) -> str:

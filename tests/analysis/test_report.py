@@ -148,6 +148,31 @@ def test_nothing_is_loaded_from_anywhere(run: Path, tmp_path: Path) -> None:
     assert len(text) < 5_000_000
 
 
+def test_what_speaks_against_a_rating_stands_first(run: Path, tmp_path: Path, hostile: str) -> None:
+    assert (
+        "No limit of the ratings' health is passed (there are too few judgements"
+        in summary.sentences(runs.load([run]))[3]
+    )
+    stats = tables.read_json(run / "stats.json")
+    counts = {"judgements": 40, "unreadable": 12, "placeholder": 0, "rating_unreadable": 0, "asked_again": 4}
+    figures = {"alpha": 0.21, "icc1": 0.2, "icc2": None, "within": 0.1, "n": 40}
+    stats["health"] |= {"judges": {hostile: counts}}
+    stats["health"] |= {"retest": {hostile: {"completions": 40, "askings": 2, "rating": figures, "wim": figures}}}
+    stats["health"]["generic"] = {
+        "share": 0.5, "n": 40, "texts": [{"words": hostile, "judgements": 20, "prompts": 9}]
+    }  # fmt: skip
+    tables.write_json(run / "stats.json", stats)
+    _, page = written([run], tmp_path / "report.html")
+    told = " ".join(page.words)
+    assert "4 limits of health are passed: what the warnings below name is not to be trusted" in told
+    assert f"Of judge {hostile}, 30% of 40 texts could not be read (limit 10%)." in told
+    assert told.index("What speaks against") < told.index("Ties")
+    assert page.row("Feedback near to another prompt's") == ["50.0% of 40"]
+    assert page.row(hostile, "number", "wim, round 0") == ["40", "0.21", "0.20", "–", "0.10"]
+    assert page.row(hostile, "wim, round 0") == ["20", "9"]
+    assert not [tag for tag, _ in page.tags if tag == "img"]
+
+
 def test_hostile_text_stays_text(run: Path, tmp_path: Path, hostile: str) -> None:
     pairs = tables.read(run / "pairs.parquet", "pairs").with_columns(arm=pl.lit(hostile))
     tables.write(run / "pairs.parquet", "pairs", pairs, {})
