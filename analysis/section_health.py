@@ -27,7 +27,12 @@ def section(runs: Sequence[Run]) -> str:
     rows = _figures(measured)
     table = page.table(["Figure", *measured], [[name, *cells] for name, cells in rows.items() if set(cells) != {"–"}])
     parts = [table, _retests(measured), _judges(measured), _texts(measured)]
-    return page.section("What speaks against trusting a rating", note, _warned(found), *parts)
+    return page.section(
+        "What speaks against trusting a rating",
+        note,
+        page.sentences(limits.told(found) or ["No limit is passed."]),
+        *parts,
+    )
 
 
 def sentence(runs: Sequence[Run]) -> list[str]:
@@ -47,15 +52,6 @@ def sentence(runs: Sequence[Run]) -> list[str]:
 
 def _runs(some: int, every: int) -> str:
     return "there are" if every == 1 else f"{some:,} of {every:,} runs have"
-
-
-def _warned(found: Mapping[str, Mapping[str, Any]]) -> str:
-    several = len(found) > 1
-    return page.sentences(
-        f"{label}: {warning}" if several else warning
-        for label, summary in found.items()
-        for warning in summary["health"]["warnings"] or ["no limit is passed."]
-    )
 
 
 def _figures(measured: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:

@@ -4,6 +4,7 @@ A limit warns; it proves nothing. A run that draws no warning may be wrong all t
 (`wim audit`).
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -55,6 +56,19 @@ def warnings(summary: Mapping[str, Any]) -> list[str]:
         *_judges(health["judges"]),
         *_truncated(summary["completions"]),
     ]
+
+
+def told(summaries: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The warnings of several runs, those that differ in their figures only as one: with the figures of the first."""
+    alike: dict[str, list[tuple[str, str]]] = {}
+    for run, summary in summaries.items():
+        for sentence in warnings(summary):
+            alike.setdefault(re.sub(r"[-+]?\d[\d.,]*|“.*”", "#", sentence), []).append((run, sentence))
+    lines = []
+    for (run, sentence), *others in alike.values():
+        likewise = f" Likewise: {'; '.join(name for name, _ in others)}." if others else ""
+        lines.append((f"{run}: " if len(summaries) > 1 else "") + sentence + likewise)
+    return lines
 
 
 def _lengths(length: Mapping[str, Any]) -> Iterator[str]:

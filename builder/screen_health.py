@@ -20,7 +20,7 @@ def rows(stats: Mapping[str, Any]) -> list[list[str]]:
 
 def warned(stats: Mapping[str, Any]) -> list[str]:
     """A line for each warning."""
-    return [f"warning: {run}: {sentence}" for run, summary in stats.items() for sentence in limits.warnings(summary)]
+    return [f"warning: {sentence}" for sentence in limits.told(stats)]
 
 
 def _cells(health: Mapping[str, Any]) -> dict[str, str]:

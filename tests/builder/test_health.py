@@ -230,6 +230,14 @@ def test_an_embedder_that_orders_otherwise_is_named() -> None:
     assert warning.startswith("WIM depends on the embedder: with tiny it orders the same texts otherwise")
 
 
+def test_runs_with_the_same_fault_are_told_together() -> None:
+    first, second = (summary(*made(), truncated=cut) for cut in (48, 80))
+    assert limits.told({"a": first, "b": summary(*made()), "c": second, "d": second}) == [
+        f"a: {limits.warnings(first)[0]} Likewise: c; d."
+    ]
+    assert limits.told({"a": first}) == limits.warnings(first)
+
+
 def test_a_small_or_empty_run_warns_of_nothing() -> None:
     completions, feedback, ratings = made()
     unread = feedback.with_columns(wim=pl.lit(None, pl.String), wim_status=pl.lit("unreadable"))[:20]
@@ -270,14 +278,14 @@ def run(built: Path, tmp_path: Path) -> Path:
 
 def test_stats_shows_the_figures_and_says_the_warnings(run: Path, wim: Wim, capsys: pytest.CaptureFixture[str]) -> None:
     assert wim("pair", "run") == 0
-    assert "warning: run: Feedback is generic: 25% of 64 texts" in capsys.readouterr().out
+    assert "warning: Feedback is generic: 25% of 64 texts" in capsys.readouterr().out
     assert wim("stats", "run") == 0
     page = capsys.readouterr().out
     lines = page.splitlines()
     (head,) = (number for number, line in enumerate(lines) if line.startswith("health"))
     assert "generic" in lines[head]
     assert "25.0%" in lines[head + 1].split()
-    assert "warning: run: Feedback is generic: 25% of 64 texts" in page
+    assert "warning: Feedback is generic: 25% of 64 texts" in page
     assert "\x1b" not in page
     assert wim("stats", "run", "--json") == 0
     said = json.loads(capsys.readouterr().out)["run"]["health"]
