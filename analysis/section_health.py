@@ -5,7 +5,8 @@ from typing import Any
 
 from analysis import page
 from analysis.runs import Run
-from builder import health, limits, screen_health
+from builder import screen_health
+from builder.health import limits, measure
 from builder.screen_health import correlation, share
 
 NAMES = {"numerical": "the number", "wim": "WIM", "reward": "the reward"}
@@ -15,7 +16,7 @@ AGREEMENT = {"alpha": "Krippendorff's alpha", "icc1": "ICC(1)", "icc2": "ICC(2,1
 
 def section(runs: Sequence[Run]) -> str:
     """Warnings in sentences, then the figures, a column for each run."""
-    found = {run.label: health.of_run(run.path) for run in runs if "health" in run.stats}
+    found = {run.label: measure.of_run(run.path) for run in runs if "health" in run.stats}
     measured = {label: summary["health"] for label, summary in found.items()}
     if not measured:
         return ""
@@ -40,7 +41,7 @@ def sentence(runs: Sequence[Run]) -> list[str]:
     measured = [run for run in runs if "health" in run.stats]
     if not measured:
         return []
-    counts = [len(limits.warnings(health.of_run(run.path))) for run in measured]
+    counts = [len(limits.warnings(measure.of_run(run.path))) for run in measured]
     if sum(counts) == 0:
         few = sum(run.stats["judgements"]["total"] < limits.ENOUGH for run in measured)
         small = f" ({_runs(few, len(measured))} too few judgements to tell)" if few else ""

@@ -204,8 +204,8 @@ def _stats(arguments: Namespace) -> Any:
     if arguments.embedder:
         other = _call("builder.params:load", None, [*arguments.set, f"embed.model={json.dumps(arguments.embedder)}"])
         for run in arguments.runs:
-            _call("builder.sensitivity:run", run, other.embed)
-    read = {str(run): _call("builder.health:of_run", run) for run in arguments.runs}
+            _call("builder.health.sensitivity:run", run, other.embed)
+    read = {str(run): _call("builder.health.measure:of_run", run) for run in arguments.runs}
     files = {run: Path(run) / "evaluation.json" for run in read}
     evaluated = {run: _call("builder.tables:read_json", file) for run, file in files.items() if file.is_file()}
     evaluated = {run: result for run, result in evaluated.items() if result["n"]}

@@ -8,9 +8,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from builder import health, ids, judgements, stats, tables
+from builder import ids, judgements, stats, tables
 from builder.compare import MEAN, JudgedPairs, Rows, comparable, judged_pairs
 from builder.errors import TableError
+from builder.health import measure
 from builder.params import Pair, Params
 from builder.statuses import WimStatus
 
@@ -37,7 +38,7 @@ def run(folder: Path, params: Params, arm: str = "", round_index: int = 0) -> di
     truncated = stats.truncated_completions(tables.path(folder, "embeddings"), read.completions)
     summary = stats.summary(read, judged, pairs, truncated, params) | stats.usage(files)
     generic = tables.read_metadata(files["ratings"]).get("generic")
-    summary["health"] = health.measure(read.completions, read.feedback, read.ratings, generic)
+    summary["health"] = measure.measure(read.completions, read.feedback, read.ratings, generic)
     settings = {"pair": vars(params.pair), "method": params.rate.method, "seed": params.seed}
     tables.write(tables.path(folder, "pairs"), "pairs", pairs, tables.metadata("pair", settings, files))
     tables.write_json(folder / "stats.json", summary)

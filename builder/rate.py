@@ -6,7 +6,8 @@ from pathlib import Path
 
 import polars as pl
 
-from builder import generic, judgements, plugins, tables
+from builder import judgements, plugins, tables
+from builder.health import generic
 from builder.params import Params
 from builder.ratings import Rating, Vectors, is_together, numerical, wim
 from builder.statuses import RatingStatus, Reason, WimStatus

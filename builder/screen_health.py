@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from builder import limits
+from builder.health import limits
 
 LEGEND = (
     "~ is a rank correlation within prompts, letters the length of the completion, alpha Krippendorff's over askings "

@@ -1,4 +1,4 @@
-"""What a run tells of its ratings' health without any truth: a part of stats.json (docs/health.md).
+"""What a run tells of its ratings' health without any truth: a part of stats.json.
 
 None of these figures says that a rating is right. Each can say that it is not to be trusted: limits.py holds where.
 """
@@ -8,7 +8,8 @@ from typing import Any
 
 import polars as pl
 
-from builder import correlation, limits, quotes, retest, sample, sensitivity, tables
+from builder import tables
+from builder.health import correlation, limits, quotes, retest, sample, sensitivity
 from builder.statuses import RatingStatus, Reason, WimStatus
 
 RATINGS = {"numerical": "rating", "wim": "wim", "reward": "reward"}

@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from builder import cli, generic, health, limits, quotes, screen, tables
+from builder import cli, screen, tables
+from builder.health import generic, limits, measure, quotes
 
 PROMPTS, EACH = 40, 4
 WORDS = [f"{a}{b}" for a in "bdfgklmnprst" for b in ("arn", "ell", "ist", "ock", "umb", "ane", "orp", "ith")]
@@ -50,7 +51,7 @@ def summary(completions: Frame, feedback: Frame, ratings: Frame, truncated: int 
         for word in text.split():
             vectors[row, place[word]] += 1
     near = generic.near_duplicates(said["wim"], said["prompt_id"], vectors)
-    found = health.measure(completions, feedback, ratings, near)
+    found = measure.measure(completions, feedback, ratings, near)
     return {"health": found, "completions": {"total": len(completions), "truncated_for_embedding": truncated}}
 
 
@@ -213,9 +214,9 @@ def test_what_could_not_be_read_is_told_by_judge() -> None:
 
 def test_many_judges_stay_few_lines() -> None:
     feedback = made()[1].with_columns(judge=pl.format("annotator {}", pl.int_range(pl.len())))
-    found = health.judges(feedback)
+    found = measure.judges(feedback)
     assert len(found) == 21
-    assert found[health.OTHERS]["judgements"] == 140
+    assert found[measure.OTHERS]["judgements"] == 140
 
 
 def test_completions_that_the_embedder_cuts_are_named() -> None:
@@ -242,9 +243,9 @@ def test_a_small_or_empty_run_warns_of_nothing() -> None:
     completions, feedback, ratings = made()
     unread = feedback.with_columns(wim=pl.lit(None, pl.String), wim_status=pl.lit("unreadable"))[:20]
     bad = ratings.with_columns(wim=-pl.col("wim"))[:20]
-    small = health.measure(completions, unread, bad, None)
+    small = measure.measure(completions, unread, bad, None)
     assert limits.warnings({"health": small, "completions": {"total": 20, "truncated_for_embedding": 20}}) == []
-    nothing = health.measure(completions[:0], feedback[:0], ratings[:0], None)
+    nothing = measure.measure(completions[:0], feedback[:0], ratings[:0], None)
     assert limits.warnings({"health": nothing, "completions": {"total": 0, "truncated_for_embedding": None}}) == []
     assert limits.warnings({"completions": {}}) == []
 

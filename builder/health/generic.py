@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from builder import sample
+from builder.health import sample
 from builder.ratings import Vectors
 from builder.ratings.wim import missing_text
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import pearsonr, rankdata, spearmanr
 
-from builder import correlation, sample
+from builder.health import correlation, sample
 
 ROWS = st.lists(
     st.tuples(st.sampled_from("pqr"), st.integers(1, 5) | st.none(), st.integers(1, 5) | st.none()), max_size=30

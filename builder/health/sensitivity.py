@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from builder import correlation, embed, judgements, models, sample, tables
+from builder import embed, judgements, models, tables
+from builder.health import correlation, sample
 from builder.params import Embed, Params
 from builder.ratings import Vectors, wim
 from builder.statuses import WimStatus

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from builder import correlation, reliability
+from builder.health import correlation, reliability
 
 AGAIN = r"#\d+$"
 MOST = 20
