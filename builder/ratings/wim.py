@@ -56,6 +56,13 @@ def cosines(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np
         return np.where(np.isfinite(lengths) & (lengths > 0), np.clip(dots / lengths, -1.0, 1.0), np.nan)
 
 
+def directions(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Vectors [n, d] of length 1, in float64; NaN where one is absent or has no direction."""
+    lengths = _lengths(vectors)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where((np.isfinite(lengths) & (lengths > 0))[:, None], vectors / lengths[:, None], np.nan)
+
+
 def _lengths(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
     squares: NDArray[np.float64] = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
     return np.sqrt(squares)
