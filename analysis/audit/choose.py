@@ -64,33 +64,43 @@ def folds(pairs: Pairs) -> NDArray[np.int64]:
 def recommend(rated: Sequence[Rated], compared: Mapping[str, Compared], pairs: Pairs) -> dict[str, Any]:
     """``rating``: the name, None where nothing is recommended (``why``); ``agreement``, ``low``, ``high``: out of fold.
 
-    ``chosen_in``: in how many folds which rating was chosen.
+    ``chosen_in``: in how many folds which rating was chosen. ``without_length``: the same of those that do not read
+    the completion's length, where the recommended one does: what is trained on it will write longer.
     """
     able = candidates(rated)
-    found = scores(able, compared, pairs) if able else None
-    if found is None or np.count_nonzero(found.n) < FEWEST:
-        few = f"fewer than {FEWEST} prompts have pairs to compare" if able else "no rating could be computed"
-        return {"rating": None, "why": few}
-    fold = folds(pairs)
+    if not able:
+        return {"rating": None, "why": "no rating could be computed"}
+    if len(np.unique(pairs.prompt[pairs.compared])) < FEWEST:
+        return {"rating": None, "why": f"fewer than {FEWEST} prompts have pairs to compare"}
+    final, result = _choice(able, compared, pairs)
+    if not (result["low"] or 0) > 0.5:
+        return {"rating": None, "why": "no rating agrees with the truth better than chance does, out of fold"} | result
+    result = {"rating": final.name, "set": dict(final.set), "why": _why(final, able)} | result
+    plain = [each for each in able if "length" not in each.uses]
+    if "length" in final.uses and plain:
+        other, told_of = _choice(plain, compared, pairs)
+        result["without_length"] = {"rating": other.name, "set": dict(other.set)} | told_of
+    return result
+
+
+def _choice(able: Sequence[Rated], compared: Mapping[str, Compared], pairs: Pairs) -> tuple[Rated, dict[str, Any]]:
+    """The choice by all prompts, and what choosing is worth out of fold."""
+    found, fold = scores(able, compared, pairs), folds(pairs)
     chosen = [found.simplest(fold != each) for each in range(int(fold.max()) + 1)]
     by_fold = np.array(chosen)[fold[pairs.prompt[pairs.compared]]]
-    agree = np.stack([compared[each.name].agree for each in able])
-    own = agree[by_fold, np.arange(len(by_fold))]
-    wanted = {"all": (own, np.ones(len(own), np.bool_)), "matched": (own, pairs.matched[pairs.compared])}
+    agree = np.stack([compared[each.name].agree for each in able])[by_fold, np.arange(len(by_fold))]
+    every = np.ones(len(agree), np.bool_)
+    wanted = {"all": (agree, every), "matched": (agree, pairs.matched[pairs.compared])}
     if "numerical" in compared:
-        wanted["versus"] = (own - compared["numerical"].agree, np.ones(len(own), np.bool_))
+        wanted["versus"] = (agree - compared["numerical"].agree, every)
     estimates = agreement.means(wanted, pairs.prompt[pairs.compared], pairs.prompts)
-    final = able[found.simplest(np.ones(pairs.prompts, np.bool_))]
-    result: dict[str, Any] = {
+    return able[found.simplest(np.ones(pairs.prompts, np.bool_))], {
         **told(estimates["all"]),
         "matched": told(estimates["matched"]),
         "versus_numerical": told(estimates["versus"], "difference") if "versus" in estimates else None,
         "chosen_in": dict(Counter(able[each].name for each in chosen).most_common()),
         "folds": len(chosen),
     }
-    if not (result["low"] or 0) > 0.5:
-        return {"rating": None, "why": "no rating agrees with the truth better than chance does, out of fold"} | result
-    return {"rating": final.name, "set": dict(final.set), "why": _why(final, able)} | result
 
 
 def _why(final: Rated, able: Sequence[Rated]) -> str:
