@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from builder import generate, ids, judge, models, pairwise, tables
+from builder import generate, ids, models, pairwise, panel, tables
 from builder.engines import Request, Sampling
 from builder.errors import TableError
 from builder.evaluate import bootstrap
@@ -91,7 +91,7 @@ def _evaluation(folder: Path) -> Path:
 
 def verdicts(pairs: pl.DataFrame, params: Params) -> Numbers:
     """[prompts, 2]: 1 where A is preferred, 0 where B is, 0.5 for a tie, NaN if unreadable; A first, then B first."""
-    params, by = judge.who(params, None)
+    params, by = panel.who(params, None)
     sampling = Sampling(0.0, params.judge.max_tokens)
 
     def requests() -> Iterator[Request]:

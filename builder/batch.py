@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from builder import chat, control, generate, ids, judge, records, rows, tables
+from builder import asking, chat, control, generate, ids, judge, panel, records, rows, tables
+from builder.asking import Attempt
 from builder.batch_results import Failure, Result, results
 from builder.chat import Message
 from builder.engines import Completion, Request
@@ -106,6 +107,8 @@ def _nobody(requests: Iterator[Request]) -> Iterator[tuple[int, Completion]]:
 
 def _settled(params: Params) -> Params:
     """The parameters of a judge at a service. Raises ParamsError or EngineError for what none of them can do."""
+    if params.judge.jury:
+        raise ParamsError("judge.jury: a batch service is one judge; export and import each judge in a run of its own")
     if not params.judge.model:
         raise ParamsError("judge.model is not set: give it the model's name at the service")
     if params.judged_by != "base":
@@ -118,10 +121,11 @@ def _settled(params: Params) -> Params:
     return dataclasses.replace(params, engine=engine, judge=dataclasses.replace(params.judge, engine=None))
 
 
-def _ask(folder: Path, params: Params, take: Take) -> list[judge.Attempt[rows.Rows]]:
+def _ask(folder: Path, params: Params, take: Take) -> list[Attempt[rows.Rows]]:
     """Every attempt that is due, with the answers that are kept or that ``take`` gives."""
-    by = judge.who(params, None)[1]
-    return judge.ask(judge.to_ask(folder, params), by, params, Service(params.engine.endpoint.extra_body, take))
+    (juror,) = panel.panel(params)
+    service = Service(params.engine.endpoint.extra_body, take)
+    return asking.ask(judge.to_ask(folder, juror), juror.by, juror.params, service)
 
 
 def export(folder: Path, params: Params, file: Path, format: str) -> Exported:
@@ -298,7 +302,7 @@ def _answers(files: Sequence[Path], requests: Iterator[Request]) -> Iterator[tup
             yield place, dataclasses.replace(result.outcome, escaped=escaped)
 
 
-def _account(files: Sequence[Path], attempts: Sequence[judge.Attempt[rows.Rows]]) -> Imported:
+def _account(files: Sequence[Path], attempts: Sequence[Attempt[rows.Rows]]) -> Imported:
     """What became of each line; those that are no result are told on stderr."""
     kept, account = dict(_kept(attempts)), Imported()
     for result in results(files):
@@ -317,7 +321,7 @@ def _account(files: Sequence[Path], attempts: Sequence[judge.Attempt[rows.Rows]]
     return account
 
 
-def _kept(attempts: Sequence[judge.Attempt[rows.Rows]]) -> Iterator[tuple[str, int | None]]:
+def _kept(attempts: Sequence[Attempt[rows.Rows]]) -> Iterator[tuple[str, int | None]]:
     """Each request's name, and the hash of its answer; None without one."""
     for attempt in attempts:
         names = attempt.answers.keys.astype(">u8").tobytes().hex()
@@ -334,7 +338,7 @@ def _tell(bad: Bad, number: int) -> None:
 
 
 def _check_matched(
-    account: Imported, attempts: Sequence[judge.Attempt[rows.Rows]], folder: Path, files: Sequence[Path]
+    account: Imported, attempts: Sequence[Attempt[rows.Rows]], folder: Path, files: Sequence[Path]
 ) -> None:
     names = ", ".join(map(str, files))
     failed = sum(failures.count for failures in account.errors.values())

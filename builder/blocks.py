@@ -45,6 +45,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if origin in (types.UnionType, typing.Union):
         if value is None and type(None) in args:
             return None
+        if isinstance(value, str) and str in args:
+            return value
         return _convert(next(a for a in args if a is not type(None)), value, where)
     if origin is Literal:
         require(value in args, where, "one of " + ", ".join(map(str, args)), value)

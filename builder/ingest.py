@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from builder import ids, plugins, records, tables
+from builder import ids, panel, records, tables
 from builder.chat import Message
 from builder.errors import InputError, UsageError
 from builder.judges import Judge, Reading
@@ -145,7 +145,7 @@ def _renamed(item: Record | Bad, columns: Mapping[str, str]) -> Record | Bad:
 
 def collect(found: Iterable[Record | Bad], params: Params, rejected: Rejected) -> Import:
     """The usable records, by prompt and completion; the others go to ``rejected``."""
-    judge = functools.cache(plugins.load("judges", params.judge.name).Judge)
+    judge = functools.cache(lambda scale: panel.single(params, "a record's raw takes", scale))
     made = Import()
     for item in found:
         made.records += 1

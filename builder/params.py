@@ -9,12 +9,14 @@ from typing import Any, Literal
 from builder.blocks import build, check_keys, require
 from builder.errors import ParamsError, UsageError
 from builder.params_engine import EndpointEngine, Engine, Price, TransformersEngine
+from builder.params_judge import Aspects, Compare, Contrastive, Criterion, Judge
 from builder.params_train import BY_MARGIN, SMOOTHED, UNWEIGHTED, Grpo, Launch, Lora, Online, Reward, Train
 
 __all__ = [
-    "BY_MARGIN", "SMOOTHED", "UNWEIGHTED", "Contrastive", "Embed", "EndpointEngine", "Engine", "Eval", "Evaluate",
-    "Grpo", "Judge", "Launch", "Lora", "Model", "Online", "Pair", "Params", "Price", "Prompts", "Publish", "Rate",
-    "Rating", "Reward", "Train", "TransformersEngine", "arms", "load",
+    "BY_MARGIN", "SMOOTHED", "UNWEIGHTED", "Aspects", "Compare", "Contrastive", "Criterion", "Embed",
+    "EndpointEngine", "Engine", "Eval", "Evaluate", "Grpo", "Judge", "Launch", "Lora", "Model", "Online", "Pair",
+    "Params", "Price", "Prompts", "Publish", "Rate", "Rating", "Reward", "Train", "TransformersEngine", "arms",
+    "load",
 ]  # fmt: skip
 
 DEMO = "data/demo/"
@@ -65,39 +67,6 @@ class Complete:
         require(1 <= self.n <= 32767, "complete.n", "between 1 and 32767", self.n)
         require(0 < self.top_p <= 1, "complete.top_p", "above 0 and at most 1", self.top_p)
         _check_sampling("complete", self.max_tokens, temperature=self.temperature)
-
-
-@dataclass(frozen=True)
-class Contrastive:
-    """Contrastive search (Su et al., 2022): the paper's judge uses alpha 0.6 and k 4."""
-
-    alpha: float = 0.6
-    k: int = 4
-
-    def __post_init__(self) -> None:
-        require(0 <= self.alpha <= 1, "judge.contrastive.alpha", "between 0 and 1", self.alpha)
-        require(self.k >= 1, "judge.contrastive.k", "at least 1", self.k)
-
-
-@dataclass(frozen=True)
-class Judge:
-    """``attempts``: how often an unreadable answer is asked for; from attempt 1 on at ``retry_temperature``."""
-
-    name: str = "wim"
-    model: str | None = None
-    engine: str | None = None
-    attempts: int = 2
-    temperature: float = 0.0
-    retry_temperature: float = 0.7
-    max_tokens: int = 256
-    contrastive: Contrastive | None = None
-    structured: bool = False
-
-    def __post_init__(self) -> None:
-        require(1 <= self.attempts <= 100, "judge.attempts", "between 1 and 100", self.attempts)
-        _check_sampling(
-            "judge", self.max_tokens, temperature=self.temperature, retry_temperature=self.retry_temperature
-        )
 
 
 @dataclass(frozen=True)

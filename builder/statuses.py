@@ -35,6 +35,8 @@ class Reason(StrEnum):
     UNCALIBRATED = "uncalibrated"
     EMPTY_COMPLETION = "empty_completion"
     NOT_JUDGED = "not_judged"
+    NO_VERDICT = "no_verdict"
+    NOT_COMPARED = "not_compared"
     NO_RATING = "no_rating"
     TOO_LONG = "too_long"
     FILTERED = "filtered"

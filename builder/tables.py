@@ -55,6 +55,14 @@ SCHEMAS: dict[str, pa.Schema] = {
             | {"scale_min": _NUMBER, "scale_max": _NUMBER},
         ),
     ),
+    "comparisons": _ordered(
+        "prompt_id a b judge order attempt raw verdict grade most reason",
+        _schema(
+            {"prompt_id": _TEXT, "a": _TEXT, "b": _TEXT, "judge": _TEXT}
+            | {"order": pa.int8(), "attempt": pa.int16(), "most": pa.int8()},
+            {"raw": _TEXT, "verdict": _TEXT, "grade": pa.int8(), "reason": _TEXT},
+        ),
+    ),
     "ratings": _ordered(
         "completion_id prompt_id judge rating R wim wim_10 missingness length reward ratable reason",
         _schema(
@@ -153,7 +161,14 @@ def find(run: Path, name: str) -> Path:
     for folder in folders:
         if path(folder, name).is_file():
             return path(folder, name)
-    stage = {"completions": "complete", "feedback": "judge", "embeddings": "embed", "ratings": "rate", "pairs": "pair"}
+    stage = {
+        "completions": "complete",
+        "feedback": "judge",
+        "comparisons": "judge",
+        "embeddings": "embed",
+        "ratings": "rate",
+        "pairs": "pair",
+    }
     command = stage.get(name, "prompts" if name == "heldout" else name)
     raise TableError(f"{path(run, name)} does not exist: run `wim {command} {run}` first, or `wim ingest`")
 
@@ -232,9 +247,11 @@ def read_blocks(file: Path, name: str, columns: Sequence[str], key: str, size: i
             yield _frame(pa.Table.from_batches([batch]), columns, SCHEMAS[name], file)
 
 
-def write_blocks(file: Path, name: str, frames: Iterable[pl.DataFrame], about: Mapping[str, Any]) -> None:
-    """Write a table of the schema ``name`` from frames that come one after the other."""
-    schema = SCHEMAS[name]
+def write_blocks(
+    file: Path, name: str, frames: Iterable[pl.DataFrame], about: Mapping[str, Any], more: Sequence[pa.Field] = ()
+) -> None:
+    """Write a table of the schema ``name`` from frames that come one after the other; ``more`` columns follow it."""
+    schema = pa.schema([*SCHEMAS[name], *more])
     with writer(file, schema, about) as out:
         for frame in frames:
             out.write_table(frame.to_arrow().select(schema.names).cast(schema))

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from builder import complete, generate, judge, policy
+from builder import complete, generate, judge, panel, policy
 from builder.errors import EngineError
 from builder.params import Params
 
@@ -13,9 +13,12 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None) -> dict
 
     Raises EngineError where the judge has another engine or another base model than the policy.
     """
-    by, (judged, judging) = policy.read(policy_folder, params.model), judge.who(params, policy_folder)
-    if judged.engine.name != params.engine.name or (judging.model, judging.revision) != (by.model, by.revision):
-        raise EngineError("the judge has a model or an engine of its own: run `wim complete` and `wim judge` by turns")
-    source = generate.Lazy(params, [by, judging])
+    by, jury = policy.read(policy_folder, params.model), panel.panel(params, policy_folder)
+    for juror in jury:
+        one_model = (juror.by.model, juror.by.revision) == (by.model, by.revision)
+        if juror.params.engine.name != params.engine.name or not one_model:
+            told = f"the judge {juror.label} has a model or an engine of its own"
+            raise EngineError(f"{told}: run `wim complete` and `wim judge` by turns")
+    source = generate.Lazy(params, [by, *(juror.by for juror in jury)])
     completed = complete.run(folder, params, policy_folder, source)
     return {"complete": vars(completed), "judge": vars(judge.run(folder, params, policy_folder, source))}

@@ -5,6 +5,7 @@ format, so that a whole pipeline runs through it.
 """
 
 import random
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -42,8 +43,8 @@ def _echo(request: Request) -> Completion:
     draw = random.Random(request.seed)
     asked = request.messages[-1]["content"].split()
     words = asked if sampling.temperature == 0 else [word for word in asked if draw.random() < 0.6]
-    if request.messages[0]["role"] == "system" and "WIM:" in request.messages[0]["content"]:
-        words = _judgement(asked, random.Random(" ".join(asked)))
+    if request.messages[0]["role"] == "system":
+        words = _judgement(request.messages[0]["content"], asked) or words
     text = " ".join(words[: sampling.max_tokens])
     for stop in sampling.stop:
         text = text.split(stop)[0]
@@ -52,8 +53,21 @@ def _echo(request: Request) -> Completion:
     return Completion(text, "length" if cut else "stop", min(len(words), sampling.max_tokens), prompt_tokens=read)
 
 
-def _judgement(asked: Sequence[str], draw: random.Random) -> list[str]:
+def _judgement(system: str, asked: Sequence[str]) -> list[str]:
+    """An answer in the format that a judge is told, if it is told one: the same to the same question."""
+    draw = random.Random(" ".join(asked))
+    text = _missing(asked, draw) if "WIM:" in system else ""
+    criteria = [name for name in re.findall(r"^(.+): \[\[number\]\]$", system, re.MULTILINE) if name != "Rating"]
+    if criteria:
+        return " ".join([*(f"{name}: [[{draw.randint(1, 4)}]]" for name in criteria), text]).split()
+    if text:
+        return f"Rating: [[{draw.randint(5, 9)}]] {text}".split()
+    verdicts = re.findall(r"\[\[([^\[\]]+)\]\]", system)
+    return f"Verdict: [[{draw.choice(verdicts)}]]".split() if "Verdict:" in system else []
+
+
+def _missing(asked: Sequence[str], draw: random.Random) -> str:
     missing = draw.sample(asked, k=min(len(asked), draw.randint(0, 4)))
     text = f"The answer leaves out {' '.join(missing)}." if missing else ""
     text = text.replace("[", "(").replace("]", ")")
-    return f"Rating: [[{draw.randint(5, 9)}]] WIM: [[[{text}]]]".split()
+    return f"WIM: [[[{text}]]]"

@@ -1,4 +1,4 @@
-"""The WIM judge's answer as a regular expression, for engines that can hold a model to one.
+"""An answer in brackets as a regular expression, for engines that can hold a model to one.
 
 What matches can be read: it has a number of the scale and a text that is no placeholder. And it fits: a token
 stands for at least one byte of UTF-8, so that so many bytes are at most so many tokens.
@@ -8,9 +8,10 @@ The expression keeps to what grammar compilers are fast with: no look-ahead, and
 
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from builder.errors import ParamsError
+from builder.judges._brackets import PLACEHOLDERS
 
 _ASCII = r" -Z\\^-~"
 _LATIN = _ASCII + "\u00a1-\u07ff"
@@ -31,35 +32,42 @@ _BLANKS = 2
 """How many characters of ``_EDGE`` may stand between a placeholder's words and what makes more of them."""
 
 
-def pattern(low: float, high: float, max_tokens: int, placeholders: Collection[str]) -> str:
-    """The answer with a number from ``low`` to ``high``. Raises ParamsError if ``max_tokens`` cannot hold it.
+Scales = Mapping[str, tuple[float, float]]
+"""The lines of numbers: label, and the scale from low to high."""
+
+
+def pattern(scales: Scales, max_tokens: int, text: bool = True) -> str:
+    """The answer, with or without the text. Raises ParamsError if ``max_tokens`` cannot hold it.
 
     The text has room for so many ASCII characters, half as many up to U+07FF, or a quarter as many of any kind.
     """
-    numbers = _numbers(low, high)
-    room = _room(numbers, max_tokens, placeholders)
-    more = "|".join(f"[{characters}]{{0,{room // size}}}" for size, characters in _CLASSES)
-    begun, short = map("|".join, _beginnings(placeholders))
-    number = "|".join(map(re.escape, numbers))
-    return rf"Rating: \[\[(?:{number})\]\]\nWIM: \[\[\[(?:(?:{begun})(?:{more})|{short})?\]\]\]"
+    room = _room(scales, max_tokens, text)
+    numbers = [(label, "|".join(map(re.escape, _numbers(*scale)))) for label, scale in scales.items()]
+    lines = [rf"{re.escape(label)}: \[\[(?:{number})\]\]" for label, number in numbers]
+    if text:
+        more = "|".join(f"[{characters}]{{0,{room // size}}}" for size, characters in _CLASSES)
+        begun, short = map("|".join, _beginnings(PLACEHOLDERS))
+        lines.append(rf"WIM: \[\[\[(?:(?:{begun})(?:{more})|{short})?\]\]\]")
+    return r"\n".join(lines)
 
 
-def fills(text: str, low: float, high: float, max_tokens: int, placeholders: Collection[str]) -> bool:
+def fills(text: str, scales: Scales, max_tokens: int) -> bool:
     """Whether a text is about as long as the pattern lets it be: it may have been broken off in mid-sentence."""
-    room = _room(_numbers(low, high), max_tokens, placeholders)
+    room = _room(scales, max_tokens, True)
     (most,) = [room // size for size, characters in _CLASSES if re.fullmatch(f"[{characters}]*", text)][:1] or [0]
     return len(text) > most
 
 
-def _room(numbers: Collection[str], max_tokens: int, placeholders: Collection[str]) -> int:
+def _room(scales: Scales, max_tokens: int, text: bool) -> int:
     """Bytes for the text, after a beginning that cannot become a placeholder."""
-    frame = len("Rating: [[]]\nWIM: [[[]]]") + max(map(len, numbers)) + 1  # and the token that ends the turn
-    frame += max(map(len, placeholders)) + _BLANKS + 4
-    if max_tokens < frame + _LEAST:
-        raise ParamsError(
-            f"judge.max_tokens must be at least {frame + _LEAST} if structured, not {max_tokens}: at one token for "
-            f"each byte there has to be room for a sentence"
-        )
+    lines = [len(f"{label}: [[]]\n".encode()) + max(map(len, _numbers(*scale))) for label, scale in scales.items()]
+    frame = sum(lines) + 1  # and the token that ends the turn
+    if text:
+        frame += len("WIM: [[[]]]") + max(map(len, PLACEHOLDERS)) + _BLANKS + 4
+    least = frame + _LEAST * text
+    if max_tokens < least:
+        told = "at one token for each byte there has to be room for " + ("a sentence" if text else "the numbers")
+        raise ParamsError(f"judge.max_tokens must be at least {least} if structured, not {max_tokens}: {told}")
     return max_tokens - frame
 
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from builder.errors import ParamsError
-from builder.judges.wim import NOTHING, PLACEHOLDERS, Judge
+from builder.judges._brackets import NOTHING, PLACEHOLDERS
+from builder.judges.wim import Judge
 from builder.statuses import RatingStatus, WimStatus
 
 SCALES = [(1.0, 10.0), (0.0, 1.0), (-2.5, 3.5), (0.0, 1e6), (0.1, 0.15)]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from builder import judge
+from builder import panel
 from builder.engines import Completion, Request
 from builder.engines.transformers import Engine
 from builder.errors import EngineError
@@ -57,7 +57,7 @@ def who(params: Params, start: Policy, start_folder: Path | None) -> tuple[Param
     It is, unless the parameters name another model or another engine for the judge. Raises EngineError for a moving
     judge in another engine: that has the weights of the start, and not those that are learned.
     """
-    params, by = judge.who(params, start_folder)
+    params, by = panel.who(params, start_folder)
     same = (by.model, by.revision) == (start.model, start.revision)
     itself = same and params.judge.engine in (None, "transformers")
     if params.judged_by == MOVING and not itself:

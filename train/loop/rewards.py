@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from builder import embed, ids, judge, params, plugins, tables
+from builder import embed, ids, panel, params, plugins, tables
 from builder.errors import ParamsError, TableError
 from builder.params import Params
 from builder.policy import Policy
@@ -40,6 +40,7 @@ class WimReward:
         if is_together(plugins.load("ratings", params.rate.method).Rating(params)):
             told = "compares all judgements of a run, and in the loop there is one batch"
             raise ParamsError(f"rate.method: {params.rate.method} {told}; take wim, numerical, mixed or random")
+        panel.single(params, "the reward in the loop takes")
         self.params, self.by, self.source = params, by, source
         self.verifier, self.zeta = VERIFIERS.get(verifier), zeta
         self.encoder = embed.Encoder(params.embed)
@@ -108,7 +109,7 @@ def wim_reward(
     if not isinstance(source, Params):
         default = Path("params.yaml")
         source = params.load(Path(source) if source else default if default.is_file() else None, sets)
-    given, by = judge.who(source, None)
+    given, by = panel.who(source, None)
     mix = given.grpo
     return WimReward(given, by, judging.source(given, by, model, tokenizer), mix.verifier, mix.weight)
 

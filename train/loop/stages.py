@@ -7,8 +7,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from builder import embed, generate, judge, judgements, plugins, rate, tables
+from builder import asking, embed, generate, judgements, panel, rate, tables
 from builder.engines import Request
+from builder.judged import Asked, frames
 from builder.params import Params
 from builder.policy import Policy
 from train.loop.judging import Source
@@ -25,16 +26,16 @@ def judged(batch: pl.DataFrame, by: Policy, params: Params, source: Source) -> p
         return generate.InMemory(source.generate(requests), total)
 
     asked = _asked(batch, params)
-    attempts = judge.attempts(asked, by, params, answer)
+    attempts = asking.attempts(asked, by, params, answer)
     empty = pl.DataFrame(schema=pl.Schema(tables.SCHEMAS["feedback"]))
-    return pl.concat([empty, *judge.frames(asked, attempts, params.judge.name)])
+    rows = (frame.select(empty.columns) for frame in frames(asked, attempts, params.judge.name))
+    return pl.concat([empty, *rows])
 
 
-def _asked(batch: pl.DataFrame, params: Params) -> judge.Asked:
+def _asked(batch: pl.DataFrame, params: Params) -> Asked:
     completions = batch.select(judgements.COMPLETIONS).sort("completion_id")
     prompts = batch.select("prompt_id", "messages").unique("prompt_id", keep="first", maintain_order=True)
-    asks = plugins.load("judges", params.judge.name).Judge(params.rating.scale)
-    return judge.Asked(prompts, lambda: iter([completions]), asks)
+    return Asked(prompts, lambda: iter([completions]), panel.single(params, "the reward in the loop takes"))
 
 
 def rated(batch: pl.DataFrame, feedback: pl.DataFrame, encoder: embed.Encoder, params: Params) -> pl.DataFrame:
