@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-MEAN = "mean"
+MEAN, MEDIAN, MAJORITY = TOGETHER = ("mean", "median", "majority")
+"""What ``pair.judge`` calls all judges together."""
 DECIMALS = 9
 
 Rows = NDArray[np.int64]
@@ -35,30 +36,46 @@ class JudgedPairs:
 
 
 def comparable(ratings: pl.DataFrame, completions: pl.DataFrame, column: str, judge: str) -> pl.DataFrame:
-    """One ``value`` of ``column`` per ratable completion: one judge's, or the mean over judges.
+    """One ``value`` of ``column`` per ratable completion: one judge's, or that of all judges together.
 
-    ``ratings`` has a null in ``column`` where a judgement is not ratable. Under ``mean`` a completion
-    counts if every judge with a ratable judgement on its prompt has one on it. Columns: completion_id,
+    ``ratings`` has a null in ``column`` where a judgement is not ratable. Of several judges together a completion
+    counts if every judge with a ratable judgement on its prompt has one on it. ``mean`` and ``median`` are over
+    judges; ``majority``: from -1 to 1 how many of the prompt's other completions most judges place below it
+    (Copeland's method), so that of two completions the one that more judges prefer is better. Columns: completion_id,
     prompt_id, value, text (a hash that is equal for equal texts).
     """
     ratable = ratings.select("completion_id", "prompt_id", "judge", pl.col(column).alias("value")).drop_nulls("value")
-    if judge != MEAN:
+    if judge not in TOGETHER:
         ratable = ratable.filter(pl.col("judge") == judge)
     elif ratable["judge"].n_unique() > 1:
-        ratable = _means(ratable)
+        ratable = _together(ratable, judge)
     texts = completions.select("completion_id", pl.col("text").hash())
     return ratable.drop("judge").join(texts, on="completion_id", how="left", maintain_order="left")
 
 
-def _means(ratable: pl.DataFrame) -> pl.DataFrame:
+def _together(ratable: pl.DataFrame, judge: str) -> pl.DataFrame:
+    """One value for each completion that all judges of its prompt have rated."""
     judges = ratable.group_by("prompt_id").agg(pl.col("judge").n_unique().alias("judges"))
-    means = (
-        ratable.sort("completion_id", "judge")
-        .group_by("completion_id", maintain_order=True)
-        .agg(pl.col("prompt_id").first(), pl.lit(MEAN).alias("judge"), pl.col("value").mean(), pl.len().alias("said"))
+    complete = ratable.with_columns(said=pl.len().over("completion_id"))
+    complete = complete.join(judges, on="prompt_id", how="left", maintain_order="left")
+    complete = complete.filter(pl.col("said") == pl.col("judges")).sort("completion_id", "judge")
+    value = pl.col("value").median() if judge == MEDIAN else pl.col("value").mean()
+    made = complete.group_by("completion_id", maintain_order=True).agg(
+        pl.col("prompt_id").first(), pl.lit(judge).alias("judge"), value
     )
-    means = means.join(judges, on="prompt_id", how="left", maintain_order="left")
-    return means.filter(pl.col("said") == pl.col("judges")).select("completion_id", "prompt_id", "judge", "value")
+    if judge != MAJORITY:
+        return made
+    return made.drop("value").join(_copeland(complete), on="completion_id", how="left", maintain_order="left")
+
+
+def _copeland(complete: pl.DataFrame) -> pl.DataFrame:
+    """Columns completion_id, value: wins less losses against the prompt's others, over how many these are."""
+    own = complete.select("completion_id", "prompt_id", "judge", "value")
+    both = own.join(own, on=["prompt_id", "judge"], suffix="_other")
+    votes = (pl.col("value") - pl.col("value_other")).round(DECIMALS).sign().sum()
+    duels = both.group_by("completion_id", "completion_id_other").agg(won=votes.sign())
+    others = pl.max_horizontal(pl.len() - 1, 1)  # a completion is there beside itself, as a tie
+    return duels.group_by("completion_id").agg(value=pl.col("won").sum() / others)
 
 
 def judged_pairs(values: pl.DataFrame) -> JudgedPairs:

@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from builder import ids, judgements, stats, tables
-from builder.compare import MEAN, JudgedPairs, Rows, comparable, judged_pairs
+from builder.compare import DECIMALS, MEAN, TOGETHER, JudgedPairs, Rows, comparable, judged_pairs
 from builder.errors import TableError
 from builder.health import measure
 from builder.params import Pair, Params
@@ -63,10 +63,11 @@ def _check(read: stats.Tables, settings: Pair) -> None:
         first = strangers["completion_id"][0]
         raise TableError(f"{len(strangers)} completions have no row in the prompts table, the first is {first}")
     names = read.ratings["judge"].unique().sort().to_list()
-    if MEAN in names:
-        raise TableError(f"a judge is called {MEAN!r}, which is what pair.judge calls all of them; rename it")
-    if settings.judge not in (MEAN, *names):
-        raise TableError(f"pair.judge is {settings.judge!r}; there are {MEAN}, {', '.join(filter(None, names))}")
+    for name in set(TOGETHER) & set(names):
+        raise TableError(f"a judge is called {name!r}, which is what pair.judge calls all of them; rename it")
+    if settings.judge not in (*TOGETHER, *names):
+        known = ", ".join([*TOGETHER, *filter(None, names)])
+        raise TableError(f"pair.judge is {settings.judge!r}; there are {known}")
 
 
 def select(judged: JudgedPairs, settings: Pair, seed: int) -> Rows:
@@ -131,7 +132,19 @@ def rows(
         pl.lit(round_index, pl.Int32).alias("round"),
         *(pl.lit(value).alias(name) for name, value in made.items()),
     )
-    return pairs.select(tables.SCHEMAS["pairs"].names).sort("pair_id")
+    pairs = pairs.select(tables.SCHEMAS["pairs"].names).sort("pair_id")
+    several = read.ratings.filter("ratable")["judge"].n_unique() > 1 and params.pair.judge in TOGETHER
+    return _with_dissent(pairs, read.ratings) if several else pairs
+
+
+def _with_dissent(pairs: pl.DataFrame, ratings: pl.DataFrame) -> pl.DataFrame:
+    """``dissent``, a column beyond the schema: the share of judges that prefer the rejected one, ties half."""
+    own = ratings.filter("ratable").select("completion_id", "judge", "reward")
+    both = pairs.select("pair_id", "chosen_id", "rejected_id").join(own, left_on="chosen_id", right_on="completion_id")
+    both = both.join(own, left_on=["rejected_id", "judge"], right_on=["completion_id", "judge"], suffix="_rejected")
+    sign = (pl.col("reward") - pl.col("reward_rejected")).round(DECIMALS).sign()
+    dissent = both.group_by("pair_id").agg(dissent=(0.5 - 0.5 * sign).mean())
+    return pairs.join(dissent, on="pair_id", how="left", maintain_order="left")
 
 
 def _sides(completion_ids: pl.Series, read: stats.Tables, judge: str) -> pl.DataFrame:
@@ -142,14 +155,15 @@ def _sides(completion_ids: pl.Series, read: stats.Tables, judge: str) -> pl.Data
     both = wanted.join(rated, on="completion_id").join(said, on=["completion_id", "judge"], how="left")
     both = both.sort("completion_id", "judge")
     status = pl.col("wim_status")
-    if judge == MEAN:
+    if judge in TOGETHER:
+        middle = pl.Expr.mean if judge == MEAN else pl.Expr.median
         # Each text under its judge's name; what a completion lacks in one judge's eyes, it lacks.
         named = pl.col("judge") + ": " + pl.col("feedback")
         order = [str(s) for s in (WimStatus.MISSING, WimStatus.NOTHING, WimStatus.UNREADABLE)]
         worst = pl.coalesce([pl.when((status == s).any()).then(pl.lit(s)) for s in order])
         both = both.group_by("completion_id", maintain_order=True).agg(
-            pl.col("rating").mean(),
-            pl.col("wim").mean(),
+            middle(pl.col("rating")),
+            middle(pl.col("wim")),
             pl.when(pl.col("feedback").is_not_null().any()).then(named.drop_nulls().str.join("\n\n")).alias("feedback"),
             worst.fill_null(str(WimStatus.ABSENT)).alias("status"),
         )

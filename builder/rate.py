@@ -45,7 +45,7 @@ def run(folder: Path, params: Params) -> Made:
             block, vectors = frame.slice(start, BLOCK), Block(stored)
             rated.append(_rated(block, vectors, params, wholes.slice(start, BLOCK)))
             texts.add(start, block, vectors)
-    made = pl.concat(rated)
+    made = _with_disagreement(pl.concat(rated))
     about = tables.metadata("rate", settings, inputs, generic=texts.summary())
     tables.write(tables.path(folder, "ratings"), "ratings", made, about)
     return Made(int((made["judge"] != "").sum()), int(made["ratable"].sum()))
@@ -54,10 +54,19 @@ def run(folder: Path, params: Params) -> Made:
 def rate(frame: pl.DataFrame, vectors: Vectors, params: Params) -> pl.DataFrame:
     """The ratings table of some judgements (``judgements.collect``), in their order.
 
-    Columns beyond the schema hold the further ratings of ``rate.also``.
+    Columns beyond the schema hold the further ratings of ``rate.also``, and ``disagreement``.
     """
     frame = frame.with_columns(on_scale(params))
-    return _rated(frame, vectors, params, _together(frame, vectors, params))
+    return _with_disagreement(_rated(frame, vectors, params, _together(frame, vectors, params)))
+
+
+def _with_disagreement(rated: pl.DataFrame) -> pl.DataFrame:
+    """Of several judges with ``disagreement``: the standard deviation (ddof 0) of a completion's rewards over them."""
+    if rated.filter("ratable")["judge"].n_unique() < 2:
+        return rated
+    rewards = pl.col("reward")
+    spread = pl.when(rewards.count().over("completion_id") > 1).then(rewards.std(ddof=0).over("completion_id"))
+    return rated.with_columns(disagreement=spread)
 
 
 def _together(frame: pl.DataFrame, vectors: Vectors, params: Params) -> pl.DataFrame:
