@@ -6,6 +6,7 @@ gives the same inputs. Stops at the first input that raises or breaks an invaria
 
 import argparse
 import contextlib
+import dataclasses
 import io
 import json
 import random
@@ -19,9 +20,9 @@ import polars as pl
 from hostile import NO_TEXT, small
 
 from builder import ids, ingest, tables
-from builder.judges import Reading
-from builder.judges.wim import Judge
-from builder.params import Params
+from builder.judges import Reading, aspects, likert, rubric, wim
+from builder.params import Aspects, Compare, Criterion, Params
+from builder.params import Judge as Settings
 from builder.statuses import RatingStatus, Reason, WimStatus
 
 BATCH = 1000
@@ -43,6 +44,15 @@ GRAMMAR = [
         "The answer leaves out the date.",
         "I'm sorry, I",
     ),
+    *(
+        "helpfulness: [[4]]",
+        "Honesty:",
+        "instruction_following: [[0]]",
+        "truthfulness: [[5]]",
+        "tone: [[3]]",
+        "Verdict:",
+    ),
+    *("[[A]]", "[[tie]]", "[[B much better]]", "A slightly better"),
     *(" ", "\n", "\n\n", "\t", "\r\n", "*", "_", "#", "- ", ".", ",", ":", '"', "`", "<answer>", "</answer>", "\x00"),
     *("é", "日本", "🙂", "\u200b", "\u202e", "\u2028", "\u0301", "\ud800", "\udfff", "\x1b[0m", "\x85", "\ufeff"),
 ]
@@ -54,7 +64,9 @@ class Failure(Exception):
 
 def parser(inputs: int, seed: int) -> dict[str, int]:
     """Feed ``inputs`` texts to the judge's parser; how often each status came out. Raises Failure."""
-    judges = [Judge(scale) for scale in SCALES]
+    judges = [wim.Judge(scale) for scale in SCALES]
+    others = [judge for scale in SCALES for judge in criteria(scale)]
+    pairs = [likert.Judge((1, 10), Settings("likert", compare=Compare(tie=tie))) for tie in (True, False)]
     counts: dict[str, int] = {}
     for i in range(inputs):
         draw = random.Random(f"{seed} parser {i}")
@@ -62,6 +74,11 @@ def parser(inputs: int, seed: int) -> dict[str, int]:
         try:
             reading = judge.read(raw, finish)
             check(reading, raw, judge)
+            other = draw.choice(others)
+            check(other.read(raw, finish), raw, other, other.missing)
+            grade, reason = draw.choice(pairs).read(raw, finish)
+            assert (grade is None) == (reason is not None)
+            assert grade in (None, -2, -1, 0, 1, 2)
         except Exception as error:
             raise Failure(f"parser, input {i}: {error!r}: {raw!a}, finish_reason {finish!r}") from error
         name = f"{reading.wim_status}, rating {reading.rating_status}"
@@ -69,8 +86,22 @@ def parser(inputs: int, seed: int) -> dict[str, int]:
     return counts
 
 
-def check(reading: Reading, raw: str, judge: Judge) -> None:
-    """A reading's parts agree, and its text is in what was read."""
+def criteria(scale: tuple[float, float]) -> list[aspects.Judge | rubric.Judge]:
+    """Judges of several numbers, with and without a text."""
+    own = (Criterion("tone", weight=-1.0), Criterion("overall tone"), Criterion("honesty", weight=0.0))
+    return [
+        aspects.Judge(scale, Settings("aspects")),
+        aspects.Judge(scale, Settings("aspects", aspects=Aspects("helpsteer"), missing=False)),
+        rubric.Judge(scale, Settings("rubric", rubric=own)),
+    ]
+
+
+def check(reading: Reading, raw: str, judge: Any, asked: bool = True) -> None:
+    """A reading's parts agree, and its text is in what was read; ``asked``: whether a text was asked for."""
+    if not asked:
+        assert (reading.wim, reading.wim_status) == (None, WimStatus.ABSENT)
+        assert (reading.rating is None) == (reading.reason is not None)
+        reading = dataclasses.replace(reading, wim="", wim_status=WimStatus.NOTHING)
     assert (reading.rating is None) == (reading.rating_status == RatingStatus.UNREADABLE)
     assert reading.rating is None or judge.low <= reading.rating <= judge.high
     assert (reading.wim is None) == (reading.wim_status == WimStatus.UNREADABLE)

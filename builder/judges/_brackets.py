@@ -120,6 +120,8 @@ class _Ends:
         if place == len(starts):
             return None
         start, end = starts[place], self.ends[starts[place]]
+        if end - start < need and bisect.bisect_left(self.lines, opened) < bisect.bisect_left(self.lines, start):
+            return None  # they close the number of another line
         text = self.raw[opened:start]
         own = min(end - start - need, text.count("[") - text.count("]"))  # [[[a list [x]]]] closes its own
         return text + "]" * own, end

@@ -35,7 +35,7 @@ CLAUSES = {
 }  # fmt: skip
 
 
-# Texts that follow a wording, as judges put it: {name} is the animal's, {these} the attributes that are missing, {facts}
+# Texts that follow a wording, as judges put it: {name} is the animal, {these} the attributes that are missing, {facts}
 # what should have been said. Which of them a judge writes is its own affair.
 STYLES = {
     "default": [
@@ -152,7 +152,7 @@ def _row(*cells: object) -> None:
 
 
 def main() -> None:
-    settings = params.load(HERE.parents[1] / "params.yaml", ["rate.also=[calibrated]"])
+    settings = params.load(HERE.parents[1] / "params.yaml", ["rate.also=[calibrated]", "judge.attempts=1"])
     base = dataclasses.replace(settings, rate=dataclasses.replace(settings.rate, method="wim"))
     if sys.argv[1:] == ["simulated"]:
         _row("wording", "a text", *RATINGS)
