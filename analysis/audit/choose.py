@@ -19,7 +19,8 @@ from analysis.audit.pairs import Pairs
 from analysis.audit.rated import Rated
 
 FOLDS = 10
-BARRED = frozenset({"chance", "truth"})
+BARRED = frozenset({"chance", "truth", "length"})
+"""What may not be read: who learns from how long a completion is learns to write longer ones."""
 FEWEST = 20
 """Prompts with compared pairs; of fewer nothing is recommended."""
 
@@ -27,7 +28,7 @@ Numbers = NDArray[np.float64]
 
 
 def candidates(rated: Sequence[Rated]) -> list[Rated]:
-    """What may be recommended, the simplest first: ratings alone, and none that reads chance or the truth."""
+    """What may be recommended, the simplest first: ratings alone, and none that reads what is barred."""
     able = [each for each in rated if each.kind == "rating" and not each.uses & BARRED]
     return sorted(able, key=lambda each: each.cost)
 
