@@ -257,6 +257,11 @@ def _audit(arguments: Namespace) -> Any:
     return _call("analysis.audit.assemble:run", *given)
 
 
+def _route(arguments: Namespace) -> Any:
+    arguments.text = lambda result: _call("analysis.route:text", result)
+    return _call("analysis.route:run", arguments.run, _params(arguments), arguments.truth)
+
+
 def _winrate(arguments: Namespace) -> Any:
     result = _call("analysis.winrate:run", arguments.a, arguments.b, _params(arguments), arguments.truth)
     arguments.text = lambda _: _call("analysis.winrate:text", result)
@@ -363,6 +368,9 @@ def _add_results(commands: Any) -> None:
     winrate.add_argument("b", type=Path, metavar="B", nargs="?", help="default: the base model")
     winrate.add_argument("--truth", action="store_true", help="the evaluation's values decide, and no judge")
     _add_audit(commands)
+    route = _command(commands, "route", "the labels that are least certain, for people to look at first", _route)
+    route.add_argument("run", type=Path, metavar="RUN")
+    route.add_argument("--truth", type=Path, metavar="FILE", help="show how much it brings to ask people about them")
     evaluation = _command(commands, "eval", "standard benchmarks of a run's policy and of its base model", _eval)
     evaluation.add_argument("run", type=Path, metavar="RUN")
     evaluation.add_argument("--policy", type=Path, metavar="FOLDER", help="default: RUN/policy, else the base model")

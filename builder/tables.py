@@ -85,6 +85,10 @@ SCHEMAS: dict[str, pa.Schema] = {
         ),
     ),
     "evaluation": _schema({"prompt_id": _TEXT, "completion_id": _TEXT}, {"value": _NUMBER}),
+    "route": _schema(
+        dict.fromkeys(("prompt_id", "chosen_id", "rejected_id"), _TEXT) | {"delta": _NUMBER, "uncertainty": _NUMBER},
+        dict.fromkeys(("small", "readings", "judges"), _NUMBER),
+    ),
     "training": _schema({"step": pa.int32(), "name": _TEXT, "value": _NUMBER}),
     "throughput": _schema({"step": pa.int32(), "tokens": pa.int64(), "seconds": _NUMBER, "tokens_per_second": _NUMBER}),
 }

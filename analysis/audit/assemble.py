@@ -34,7 +34,7 @@ def run(
         raise InputError(f"{file}: no pair to compare: all that match are tied, of the same text or without another")
     if tables.path(folder, "ratings").is_file():
         params = as_rated(tables.path(folder, "ratings"), params)
-    frame = _judgements(folder, completions, prompts)
+    frame = judged(folder, completions, prompts)
     with contextlib.closing(Held(folder, params, embed)) as held:
         found = rated.find(folder, frame, completions, params, held)
     del frame
@@ -72,7 +72,7 @@ def audit(found: rated.Found, compared: Pairs, method: str) -> dict[str, Any]:
     }
 
 
-def _judgements(folder: Path, completions: pl.DataFrame, prompts: pl.DataFrame) -> pl.DataFrame:
+def judged(folder: Path, completions: pl.DataFrame, prompts: pl.DataFrame) -> pl.DataFrame:
     """What was said, and the prompts' texts; of a run that nobody has judged the completions alone."""
     file = tables.path(folder, "feedback")
     if file.is_file():
