@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from analysis.audit import baselines
 from analysis.audit.held import Held
 from builder import plugins, rate
-from builder.compare import MEAN, comparable
+from builder.compare import TOGETHER, comparable
 from builder.errors import TableError, WimError
 from builder.params import Params
 from builder.ratings import Rating, is_together
@@ -63,8 +63,8 @@ def find(run: Path, judgements: pl.DataFrame, completions: pl.DataFrame, params:
     ``held``: the embeddings that there are. Raises TableError if pair.judge is nobody.
     """
     names = [name for name in judgements["judge"].unique().sort() if name]
-    if names and params.pair.judge not in (MEAN, *names):
-        raise TableError(f"{run}: pair.judge is {params.pair.judge!r}; there are {MEAN}, {', '.join(names)}")
+    if names and params.pair.judge not in (*TOGETHER, *names):
+        raise TableError(f"{run}: pair.judge is {params.pair.judge!r}; there are {', '.join([*TOGETHER, *names])}")
     frame = judgements.with_columns(rate.on_scale(params), baselines.swapped(judgements))
     wanted, left_out = _ratings(params)
     held.want([column for each in wanted for column in each.rating.texts(frame)])
