@@ -1,5 +1,6 @@
 """Table 4: what `wim eval` has written to benchmarks.json, over seeds."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,8 +11,15 @@ from analysis.intervals import RESAMPLES, Estimate, drawn_seeds
 from analysis.paper.experiment import Cell
 from builder import tables
 
-TASKS = {"BBH": "bbh", "GPQA diamond": "gpqa_diamond", "IFEval": "ifeval", "MMLU": "mmlu"}
-"""The paper's name of a benchmark, and how its tasks' names begin in lm-eval (after ``leaderboard_``)."""
+TASKS = {
+    "BBH": r"bbh(_(cot_)?(few|zero)shot)?",
+    "GPQA diamond": r"gpqa_diamond(_(generative_|cot_)?(n_|zero)shot)?",
+    "IFEval": r"ifeval",
+    "MMLU": r"mmlu(_(continuation|generative|flan_cot_(few|zero)shot|flan_n_shot_(generative|loglikelihood)))?",
+}
+"""The paper's name of a benchmark, and the names that it has in lm-eval (after ``leaderboard_``): of the whole of it,
+not of one subject that was asked for alone, nor of another benchmark such as mmlu_pro.
+"""
 METRICS = ("exact_match", "prompt_level_strict_acc", "acc_norm", "acc")
 """Whichever of these a task has, the first; the paper does not name its metrics."""
 NORMAL = 1.959964  # the normal quantile of 0.975
@@ -40,11 +48,11 @@ def _scores(cell: Cell) -> Iterator[tuple[str, Found]]:
     if not file.is_file():
         return
     tasks: Mapping[str, Any] = tables.read_json(file).get("tasks", {})
-    for name, prefix in TASKS.items():
-        own = [task for task in sorted(tasks) if task.removeprefix("leaderboard_").startswith(prefix)]
-        for task in [task for task in own if not tasks[task].get("part_of_group")][:1]:
+    for name, known in TASKS.items():
+        own = [task for task in sorted(tasks) if re.fullmatch(known, task.removeprefix("leaderboard_"))]
+        for task in own[:1]:
             metrics = tasks[task]["metrics"]
-            ranked = [metric for known in METRICS for metric in sorted(metrics) if metric.startswith(known)]
+            ranked = [metric for start in METRICS for metric in sorted(metrics) if metric.startswith(start)]
             if ranked and metrics[ranked[0]]["value"] is not None:
                 yield name, metrics[ranked[0]]
 
@@ -66,10 +74,14 @@ def _stderr(score: Found) -> float | None:
 def _mean(
     scores: Sequence[tuple[float | None, float | None]], drawn: NDArray[np.int64], generator: np.random.Generator
 ) -> Estimate | None:
-    """The mean over seeds of (value, standard error); without an error the interval covers seeds only."""
+    """The mean over seeds of (value, standard error); without an error the interval covers seeds only.
+
+    All seeds answer the same questions, so that what these add to the figures is common to them: no average over
+    seeds makes it smaller.
+    """
     if any(value is None for value, _ in scores):
         return None
     values = 100 * np.array([value for value, _ in scores], np.float64)
     errors = 100 * np.array([error or 0.0 for _, error in scores])
-    noise = generator.standard_normal((RESAMPLES, len(scores))) * errors[drawn]
+    noise = generator.standard_normal((RESAMPLES, 1)) * errors[drawn]
     return Estimate(float(values.mean()), (values[drawn] + noise).mean(axis=1))

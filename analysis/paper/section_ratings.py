@@ -99,11 +99,13 @@ def _findings(of: Statistics, ratings: Ratings) -> list[Finding]:
             form, ours = FORMS[key][1], statistics[key]
             verdict = verdicts.same_number(what, ours, paper, form)
             if key == "average_delta" and method == "numerical" and _scale(ratings[method]) != PAPER_SCALE:
-                low, high = _scale(ratings[method])
-                why = f"since our numbers stand on {low:g} to {high:g} and the paper's on 1 to 10"
-                verdict = verdicts.incomparable(what, ours, form, why)
+                verdict = verdicts.incomparable(what, ours, form, _other_scale(_scale(ratings[method])))
             found.append(Finding("table 1", what, "", ours, paper, form, verdict))
     return found + (_between(of) if len(of) == len(rated.METHODS) else [])
+
+
+def _other_scale(scale: tuple[float, float]) -> str:
+    return f"since our numbers stand on {scale[0]:g} to {scale[1]:g} and the paper's on 1 to 10"
 
 
 def _between(of: Statistics) -> list[Finding]:
@@ -134,19 +136,21 @@ def _between(of: Statistics) -> list[Finding]:
 def _shape_findings(ratings: Ratings) -> list[Finding]:
     found = []
     if ratings["numerical"]:
-        found.append(_modes(shapes.of(ratings["numerical"])))
+        found.append(_modes(shapes.of(ratings["numerical"]), _scale(ratings["numerical"])))
     if ratings["wim"]:
         found += _wim_shape(shapes.of(ratings["wim"]))
     return found
 
 
-def _modes(shape: shapes.Shape) -> Finding:
+def _modes(shape: shapes.Shape, scale: tuple[float, float]) -> Finding:
     what, form = "Share of the judge's numbers that are 7 or 8", "{:.1%}"
     said = f"{shown(shape.at_published_modes, form)} are 7 or 8"
     if shape.modes and shape.at_modes:
         modes = " and ".join(f"{mode:g}" for mode in shape.modes)
         said += f"; the two most frequent are {modes} with {shown(shape.at_modes, form)}"
     verdict = verdicts.claim("The judge's numbers cluster on 7 and 8", shape.modes == published.MODES, said)
+    if scale != PAPER_SCALE:
+        verdict = verdicts.incomparable(what, shape.at_published_modes, form, _other_scale(scale))
     return Finding("figures", what, "", shape.at_published_modes, "cluster", form, verdict, claim=True)
 
 

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from analysis.paper import assemble as paper
-from analysis.paper import experiment
+from analysis.paper import benchmarked, experiment
 from builder import tables
 from builder.errors import UsageError, WimError
 
@@ -147,14 +147,48 @@ def test_another_scale_is_not_compared(make_run: Make, tmp_path: Path) -> None:
     found = finding(numbers, "Average delta of the judge's numbers")
     assert found["agreement"] == "not comparable"
     assert "0 to 100" in found["sentence"]
+    assert finding(numbers, "Share of the judge's numbers that are 7 or 8")["agreement"] == "not comparable"
 
 
-def test_benchmarks_are_read_where_they_are(experiment_runs: list[Path], tmp_path: Path) -> None:
-    runs = [
-        shutil.copytree(path, tmp_path / path.parts[-4])
+def of_numerical(experiment_runs: list[Path], folder: Path) -> list[Path]:
+    """Copies of the numerical arm's last round, a run for each seed."""
+    return [
+        shutil.copytree(path, folder / path.parts[-4])
         for path in experiment_runs
         if path.parts[-2:] == ("numerical", "1")
     ]
+
+
+def test_no_average_over_seeds_makes_the_questions_more(experiment_runs: list[Path], tmp_path: Path) -> None:
+    figure = {"value": 0.64, "stderr": 0.01, "base_value": 0.64, "base_stderr": 0.01}
+    figure |= dict.fromkeys(("difference", "difference_low", "difference_high"))
+    runs = of_numerical(experiment_runs, tmp_path)
+    for run in runs:
+        tasks = {"mmlu": {"n": 1, "part_of_group": False, "metrics": {"acc": figure}}}
+        tables.write_json(run / "benchmarks.json", {"tasks": tasks})
+    assert len(runs) > 1
+    found = benchmarked.of(experiment.read(runs).last("numerical"))["MMLU"]["value"]
+    assert found.interval == pytest.approx((64 - 1.96, 64 + 1.96), abs=0.15)
+
+
+@pytest.mark.parametrize(
+    ("task", "benchmark"),
+    [("mmlu", "MMLU"), ("bbh_cot_fewshot", "BBH"), ("leaderboard_bbh", "BBH"), ("leaderboard_ifeval", "IFEval")]
+    + [("gpqa_diamond_zeroshot", "GPQA diamond"), ("gpqa_diamond_cot_n_shot", "GPQA diamond")]
+    + [
+        (name, None)
+        for name in ("leaderboard_mmlu_pro", "mmlu_anatomy", "bbh_cot_fewshot_navigate", "gpqa_main_n_shot")
+    ],
+)
+def test_a_part_or_a_namesake_is_not_the_papers_benchmark(task: str, benchmark: str | None) -> None:
+    known = [
+        name for name, pattern in benchmarked.TASKS.items() if re.fullmatch(pattern, task.removeprefix("leaderboard_"))
+    ]
+    assert known == ([benchmark] if benchmark else [])
+
+
+def test_benchmarks_are_read_where_they_are(experiment_runs: list[Path], tmp_path: Path) -> None:
+    runs = of_numerical(experiment_runs, tmp_path)
     for number, run in enumerate(runs):
         score = {"value": 0.28 + 0.01 * (number % 3), "stderr": 0.01, "base_value": 0.30, "base_stderr": 0.01}
         score |= {"difference": score["value"] - 0.30, "difference_low": -0.03, "difference_high": 0.01}
