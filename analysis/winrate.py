@@ -18,6 +18,7 @@ from builder.engines import Request, Sampling
 from builder.errors import TableError
 from builder.evaluate import bootstrap
 from builder.params import Params
+from builder.policy import Policy
 
 Numbers = NDArray[np.float64]
 
@@ -61,7 +62,8 @@ def run(a: Path, b: Path | None, params: Params, truth: bool = False) -> WinRate
             raise TableError(f"{a}: no held-out prompt has a reference, so the truth is not known; let a judge decide")
         scores = np.sign(scored["value"].to_numpy() - scored["value_b"].to_numpy()) / 2 + 0.5
         return summarise(scored, scores[:, None], params.seed, "truth")
-    return summarise(pairs, verdicts(pairs, params), params.seed, models.label(params.judge.model or params.model.name))
+    params, by = panel.who(params, None)
+    return summarise(pairs, verdicts(pairs, by, params), params.seed, models.label(by.model))
 
 
 def paired(a: Path, b: Path | None) -> pl.DataFrame:
@@ -89,9 +91,8 @@ def _evaluation(folder: Path) -> Path:
     return file
 
 
-def verdicts(pairs: pl.DataFrame, params: Params) -> Numbers:
+def verdicts(pairs: pl.DataFrame, by: Policy, params: Params) -> Numbers:
     """[prompts, 2]: 1 where A is preferred, 0 where B is, 0.5 for a tie, NaN if unreadable; A first, then B first."""
-    params, by = panel.who(params, None)
     sampling = Sampling(0.0, params.judge.max_tokens)
 
     def requests() -> Iterator[Request]:

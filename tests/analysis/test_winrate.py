@@ -53,9 +53,9 @@ def judged(wim: Wim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callabl
     del wim  # for its folder
     monkeypatch.setattr(echo, "Engine", LikesLong)
 
-    def call(a: Sequence[str], b: Sequence[str]) -> winrate.WinRate:
+    def call(a: Sequence[str], b: Sequence[str], *sets: str) -> winrate.WinRate:
         runs = [make_run(tmp_path / name, texts, [0.0] * len(texts)) for name, texts in (("a", a), ("b", b))]
-        return winrate.run(*runs, params.load(None, ["engine.name=echo"]))
+        return winrate.run(*runs, params.load(None, ["engine.name=echo", *sets]))
 
     return call
 
@@ -66,6 +66,11 @@ def test_both_orders_are_asked_and_a_tie_counts_half(judged: Any) -> None:
     assert result.win_rate == 0.5
     assert result.agree == pytest.approx(2 / 3)  # equally long: each order prefers its first
     assert result.first_wins == pytest.approx(4 / 6)
+
+
+def test_the_judge_that_is_named_is_the_one_that_was_asked(judged: Any) -> None:
+    assert judged(["long"], ["b"], "judged_by=some/judge").judged_by == "some/judge"
+    assert judged(["long"], ["b"], "judge.model=another/judge").judged_by == "another/judge"
 
 
 def test_without_a_readable_verdict_there_is_no_rate(judged: Any) -> None:
