@@ -141,6 +141,11 @@ def test_a_model_without_an_adapter_cannot_be_its_own_judge() -> None:
         wim_reward(model=object())
 
 
+def test_a_moving_judge_has_to_be_given() -> None:
+    with pytest.raises(ParamsError, match="give it to wim_reward as model="):
+        wim_reward(sets=["judged_by=current"])
+
+
 def test_importing_train_loads_nothing() -> None:
     script = "import sys, train; print('torch' in sys.modules, 'polars' in sys.modules, train.coverage_reward)"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -166,4 +171,5 @@ def test_the_script_in_the_docs_trains(tmp_path: Path) -> None:
 def test_frames_keep_the_order_of_the_batch() -> None:
     batch = reward(Says(""))._batch(["b", "a", "b"], ["1", "2", "3"], ["p", "q", "p"])
     assert batch["completion_id"].to_list() == ["p-00", "q-00", "p-01"]
+    assert reward(Says(""))._batch(["b"], ["1"], [7])["completion_id"].to_list() == ["7-00"]
     assert batch.schema["index"] == pl.Int16

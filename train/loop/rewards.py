@@ -67,10 +67,10 @@ class WimReward:
             self.record.add(columns["trainer_state"].global_step, batch, columns["completion_ids"], feedback, rewards)
         return rewards
 
-    def _batch(self, prompts: Sequence[Any], completions: Sequence[Any], names: Sequence[str] | None) -> pl.DataFrame:
+    def _batch(self, prompts: Sequence[Any], completions: Sequence[Any], names: Sequence[Any] | None) -> pl.DataFrame:
         """Columns completion_id, prompt_id, index, text, messages in the order of TRL's batch."""
         messages = [_messages(prompt) for prompt in prompts]
-        names = names or [ids.prompt_id(turns) for turns in messages]
+        names = [str(name) for name in names] if names else [ids.prompt_id(turns) for turns in messages]
         rows = []
         for name, turns, completion in zip(names, messages, completions, strict=True):
             index = self.written[name]
@@ -104,11 +104,13 @@ def wim_reward(
     ``source``: parameters, or their file (default: params.yaml, else the built-in defaults); ``sets``: as
     ``--set``. The judge is ``judged_by`` with the blocks model, judge and engine, loaded at the first batch; the
     verifier and its share are grpo.verifier and grpo.zeta. ``model``: a PEFT model in memory judges itself instead,
-    by ``judged_by: base`` with its adapter off and by ``current`` with it on.
+    by ``judged_by: base`` with its adapter off and by ``current``, which needs it (else ParamsError), with it on.
     """
     if not isinstance(source, Params):
         default = Path("params.yaml")
         source = params.load(Path(source) if source else default if default.is_file() else None, sets)
+    if source.judged_by == judging.MOVING and model is None:
+        raise ParamsError(f"judged_by: {judging.MOVING} is the model in training: give it to wim_reward as model=")
     given, by = panel.who(source, None)
     mix = given.grpo
     return WimReward(given, by, judging.source(given, by, model, tokenizer), mix.verifier, mix.weight)
