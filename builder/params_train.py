@@ -50,7 +50,8 @@ class Train:
     """``batch`` pairs per step, in parts of ``device_batch``; ``max_completion`` tokens enter the loss.
 
     ``loss``: TRL's. ``offset``: how much the gap in ratings counts (ODPO's alpha; 0: not at all). ``weight``: whether
-    a pair's loss counts by that gap. ``order``: by chance, or by the gap. ``max_prompt``: pairs with longer prompts
+    a pair's loss counts by that gap. ``max_steps`` wins over ``epochs``; the learning rate falls linearly to 0 at the
+    end. ``order``: by chance, or by the gap. ``max_prompt``: pairs with longer prompts
     are left out (null: as long as the model reads).
     """
 

@@ -22,6 +22,24 @@ num_tokens             tokens of prompts and completions, chosen and rejected, s
                        processes TRL counts the last, incomplete batch of an epoch in part only
 grad_norm              Euclidean norm of the gradient of all trained weights, before it is cut to 1
 learning_rate, epoch   as the step was made; passes over the pairs after it
+
+train online, where it differs. Of a pair the completion of the higher judge's score is the chosen one.
+rewards/..., logps/... over all pairs, in which one that is left out counts 0: divided by pairs/learned, the mean over
+                       pairs that are learned from. Runs of different shares compare only after that
+pairs/learned, /tied, /unratable   shares of the pairs: online_dpo.py says which are which
+objective/scores       the judge's score, mean over the completions of pairs in which both are known
+objective/scores_margin    the chosen one's score less the other's, mean over all pairs; 0 where one is not known
+objective/kl, /entropy sums over positions of log pi - log ref, and of -log pi of the token that was drawn. TRL has the
+                       padding after a completion's end in them, so that they grow with the batch's longest
+                       completion: no measure of divergence or of the entropy above
+
+train grpo, where it differs. ``batch`` counts completions.
+loss                   by TRL's grpo.loss; near 0 on fresh completions, whatever is learned: watch reward
+reward, reward_std     mean and standard deviation of what is learned from; a completion without a reward is in neither
+                       (rewards/wim/mean and /std are the same numbers: there is one reward function)
+wim/readable, /verified    share of the completions with a rating; mean of the verifier where there is a reference
+entropy                as above, but of the distribution at grpo.temperature, which is what it drew from but for top_p
+kl                     estimate of the divergence from the reference, mean over tokens; only where grpo.beta is above 0
 """
 
 from typing import Any

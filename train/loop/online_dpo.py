@@ -18,8 +18,8 @@ class OnlineDPO(OnlineDPOTrainer):  # type: ignore[misc]
     - one completion has no reward (None);
     - the rewards are no further apart than ``min_gap``, or the texts equal, unless ``ties`` is ``keep``.
 
-    The loss stays the mean over all pairs of a batch, in which a pair left out counts ln 2 (sigmoid). Logged rewards
-    and objective/scores are over pairs whose rewards are both known. Of each completion the first ``max_completion``
+    The loss stays the mean over all pairs of a batch, in which a pair left out counts ln 2 (sigmoid); what is logged of
+    it is defined in train/metrics.py. Of each completion the first ``max_completion``
     tokens enter the loss (None: all).
     """
 
