@@ -48,7 +48,7 @@ result: ## the result table, and where the files are
 SEEDS ?= 42 43 44
 experiment: setup ## the paper's four arms (configs/arms.yaml) for each of SEEDS, its tables and figures from what comes out
 	@$(MAKE) --no-print-directory -j3 $(SEEDS:%=experiment/%)
-	wim paper experiment/*/runs/*/[0-9]* -o experiment/paper.html
+	wim paper $(SEEDS:%=experiment/%/runs/*/[0-9]*) -o experiment/paper.html
 
 # A seed has a pipeline of its own, with all that belongs to it: runs, kept rows, DVC's cache.
 experiment/%: SHELL := bash -o pipefail
