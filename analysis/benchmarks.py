@@ -59,8 +59,11 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None) -> dict
     """
     own = folder / "policy"
     by = policy.read(policy_folder or (own if own.is_dir() else None), params.model)
-    with _hushed() as cut:
+    with _hushed():
         tasks = _load_tasks(params.eval)
+    if policy_folder is None and not own.is_dir():  # told before the hours that it takes
+        print(f"{own} does not exist: the base model is asked, and compared with nothing", file=sys.stderr)
+    with _hushed() as cut:
         lm = _model(by, params.eval)
         answers = _answer(lm, tasks, params, cut)
         below = None

@@ -74,6 +74,8 @@ def load(paths: Sequence[Path]) -> list[Run]:
 def _load(path: Path) -> Run:
     if not path.is_dir():
         raise TableError(f"{path}: there is no such run folder")
+    if not (path / "stats.json").is_file():
+        raise TableError(f"{path}: holds no stats.json; is it the folder of one run, and has `wim pair` filled it?")
     stats = _json(path / "stats.json", COUNTED)
     tables.open_parquet(tables.find(path, "ratings")).close()
     arm, index, label = _names(path)
