@@ -49,6 +49,15 @@ def test_training_changes_the_adapter_and_logs_every_step(trained: Path) -> None
     assert not list((trained / ".wim/train").glob("*/checkpoint-*"))
 
 
+def test_completions_that_others_made_are_not_written_over(wim: Wim, capsys: pytest.CaptureFixture[str]) -> None:
+    make_prompts(wim, "run", 2)
+    assert wim("complete", "run", "--set", "complete.max_tokens=4") == 0
+    before = Path("run/completions.parquet").read_bytes()
+    assert wim("train", "online", "run", *sets()) == 1
+    assert "made by complete, and would be written over" in capsys.readouterr().err
+    assert Path("run/completions.parquet").read_bytes() == before
+
+
 def test_the_fixed_judge_is_the_base_model_and_the_moving_one_is_not(trained: Path, wim: Wim, tmp_path: Path) -> None:
     for judge in ("base", "current"):
         shutil.copytree(trained / judge, tmp_path / judge)

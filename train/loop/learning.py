@@ -75,9 +75,10 @@ class Made:
 def run(folder: Path, params: Params, policy_folder: Path | None, learner: Learner) -> Made:
     """Train on the run's prompts from the policy in ``policy_folder`` (default: the base model).
 
-    Raises WimError for what this machine, TRL or the judge cannot do. A run that was killed goes on from its last
-    checkpoint.
+    Raises WimError for what this machine, TRL or the judge cannot do, and for a run whose completions are not of such
+    a training. A run that was killed goes on from its last checkpoint.
     """
+    _check_replaceable(folder)
     start = policy.read(policy_folder, params.model)
     inputs = {"prompts": tables.find(folder, "prompts")}
     params, by, itself = judging.who(params, start, policy_folder)
@@ -99,6 +100,14 @@ def run(folder: Path, params: Params, policy_folder: Path | None, learner: Learn
         tables.write(tables.path(folder, "training"), "training", training, tables.metadata(inputs=inputs, **about))
         shutil.rmtree(work)  # last: until all is written, a kill must find its checkpoints
     return _made(len(setting.data), seen, made, training)
+
+
+def _check_replaceable(folder: Path) -> None:
+    """What was ingested, or judged at some expense, is not written over."""
+    file = tables.path(folder, "completions")
+    stage = str(tables.read_metadata(file).get("stage", "others")) if file.is_file() else "train"
+    if not stage.startswith("train"):
+        raise WimError(f"{file}: made by {stage}, and would be written over; take a run folder of its own")
 
 
 def _setting(
