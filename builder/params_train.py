@@ -77,6 +77,7 @@ class Train:
     bf16: bool = False
     attention: Literal["sdpa", "flash_attention_2", "eager"] = "sdpa"
     tensorboard: bool = False
+    throughput: bool = False
     lora: Lora = field(default_factory=Lora)
     launch: Launch = field(default_factory=Launch)
 

@@ -8,6 +8,8 @@ from typing import Any
 from builder import tables
 
 WORK = Path(".wim/train")
+UNTOLD = ("save_steps", "tensorboard", "throughput")
+"""Settings of ``train`` that change nothing that is learned, so that a training goes on from what it has."""
 STATE = "trainer_state.json"
 
 

@@ -58,7 +58,8 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None) -> Made
         seen, history = _train(pairs, start, params, work, folder)
         if workers.is_main():
             tables.write(tables.path(folder, "training"), "training", metrics.table(history), about)
-            tables.write(tables.path(folder, "throughput"), "throughput", throughput.table(history), about)
+            if params.train.throughput:
+                tables.write(tables.path(folder, "throughput"), "throughput", throughput.table(history), about)
             shutil.rmtree(work)  # last: until all is written, a kill must find its checkpoints
     losses = [entry["loss"] for entry in history if "loss" in entry]
     trained = len(pairs) - seen.long_prompts - seen.over_context
@@ -115,5 +116,5 @@ def _fingerprint(folder: Path, start: Policy, params: Params) -> str:
     digits; a training that went on with another number would be the result of neither.
     """
     pairs = file_sha256(tables.find(folder, "pairs"))
-    train = {k: v for k, v in as_dict(params.train).items() if k not in ("save_steps", "tensorboard")}
+    train = {k: v for k, v in as_dict(params.train).items() if k not in checkpoints.UNTOLD}
     return fingerprint({"pairs": pairs, "start": start.hash(), "train": train, "seed": params.seed})

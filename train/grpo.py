@@ -18,6 +18,7 @@ INSTEAD = {
     "order": "there are no pairs",
     "max_completion": "see grpo.max_tokens",
     "launch": "it is one process",
+    "throughput": "it is measured where pairs are stored",
 }
 """Settings of DPO alone, and what to do about them."""
 

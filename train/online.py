@@ -16,7 +16,10 @@ from train.loop.learning import Learner, Made, Setting
 
 LOSSES = ("sigmoid", "ipo")
 """TRL's online losses."""
-INSTEAD = dict.fromkeys(("offset", "weight", "order"), "pairs come as they are made") | {"launch": "it is one process"}
+INSTEAD = dict.fromkeys(("offset", "weight", "order"), "pairs come as they are made") | {
+    "launch": "it is one process",
+    "throughput": "it is measured where pairs are stored",
+}
 """Settings for stored pairs alone, and why."""
 
 

@@ -1,6 +1,7 @@
 """RUN/throughput.parquet: how fast training went, step by step.
 
-A table of its own, since times differ from run to run and equal inputs give equal bytes in training.parquet.
+A table of its own and written on demand (train.throughput), since times differ from run to run and equal inputs give
+equal bytes in all other tables.
 """
 
 import time

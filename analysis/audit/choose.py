@@ -65,8 +65,7 @@ def folds(pairs: Pairs) -> NDArray[np.int64]:
 def recommend(rated: Sequence[Rated], compared: Mapping[str, Compared], pairs: Pairs) -> dict[str, Any]:
     """``rating``: the name, None where nothing is recommended (``why``); ``agreement``, ``low``, ``high``: out of fold.
 
-    ``chosen_in``: in how many folds which rating was chosen. ``without_length``: the same of those that do not read
-    the completion's length, where the recommended one does: what is trained on it will write longer.
+    ``chosen_in``: in how many folds which rating was chosen.
     """
     able = candidates(rated)
     if not able:
@@ -76,12 +75,7 @@ def recommend(rated: Sequence[Rated], compared: Mapping[str, Compared], pairs: P
     final, result = _choice(able, compared, pairs)
     if not (result["low"] or 0) > 0.5:
         return {"rating": None, "why": "no rating agrees with the truth better than chance does, out of fold"} | result
-    result = {"rating": final.name, "set": dict(final.set), "why": _why(final, able)} | result
-    plain = [each for each in able if "length" not in each.uses]
-    if "length" in final.uses and plain:
-        other, told_of = _choice(plain, compared, pairs)
-        result["without_length"] = {"rating": other.name, "set": dict(other.set)} | told_of
-    return result
+    return {"rating": final.name, "set": dict(final.set), "why": _why(final, able)} | result
 
 
 def _choice(able: Sequence[Rated], compared: Mapping[str, Compared], pairs: Pairs) -> tuple[Rated, dict[str, Any]]:

@@ -73,13 +73,7 @@ def recommended(choice: Mapping[str, Any]) -> str:
     over = choice.get("versus_numerical")
     gain = f" Over the number alone: {interval(over, 'difference', '+')}." if over else ""
     alike = f" At like lengths: {interval(choice['matched'], 'agreement')}." if choice.get("matched") else ""
-    longer = ""
-    if other := choice.get("without_length"):
-        longer = (
-            " It reads the length of the completion, so what is trained on it will write longer; "
-            f"without: {other['rating']}, {interval(other, 'agreement')}."
-        )
-    return f"Recommended: {choice['rating']}, {choice['why']}.{told}{alike}{gain}{longer}"
+    return f"Recommended: {choice['rating']}, {choice['why']}.{told}{alike}{gain}"
 
 
 def fitted(fit: Mapping[str, Any]) -> list[str]:

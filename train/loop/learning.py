@@ -24,9 +24,6 @@ from train.loop import judging, prompts
 from train.loop.record import Record, keeping
 from train.loop.rewards import WimReward
 
-UNTOLD = ("save_steps", "tensorboard")
-"""Settings of ``train`` that change nothing that is learned."""
-
 
 @dataclass(frozen=True)
 class Setting:
@@ -138,7 +135,7 @@ def check_read(settings: Train, block: str, unread: dict[str, str]) -> None:
 def _known(params: Params, block: str) -> dict[str, Any]:
     """The parameters that what is learned depends on; no paths."""
     names = (block, "judge", "embed", "rating", "rate", "pair")
-    train = {name: value for name, value in as_dict(params.train).items() if name not in UNTOLD}
+    train = {name: value for name, value in as_dict(params.train).items() if name not in checkpoints.UNTOLD}
     own = {name: as_dict(getattr(params, name)) for name in names}
     own["judge"]["model"] = params.judge.model and models.label(params.judge.model)
     own["embed"]["model"] = models.label(params.embed.model)

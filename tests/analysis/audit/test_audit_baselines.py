@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from analysis.audit import baselines, rated
-from analysis.audit.assemble import _judgements
+from analysis.audit.assemble import judged as collected
 from analysis.audit.held import Held
 from builder import params, tables
 from builder.errors import TableError
@@ -65,7 +65,7 @@ def found(run: Path, *sets: str) -> rated.Found:
     given = params.load(None, sets)
     completions = tables.read(run / "completions.parquet", "completions", ["completion_id", "prompt_id", "text"])
     prompts = tables.read(run / "prompts.parquet", "prompts", ["prompt_id", "messages", "source"])
-    return rated.find(run, _judgements(run, completions, prompts), completions, given, Held(run, given, False))
+    return rated.find(run, collected(run, completions, prompts), completions, given, Held(run, given, False))
 
 
 def test_ratings_are_those_of_the_rate_stage(embedded: Path, wim: Wim) -> None:
@@ -94,7 +94,7 @@ def test_the_zeta_of_the_run_is_on_the_grid(embedded: Path) -> None:
 
 
 def test_a_judge_that_is_nobody_is_refused(judged: Path) -> None:
-    with pytest.raises(TableError, match=r"pair\.judge is 'nobody'; there are mean, critic"):
+    with pytest.raises(TableError, match=r"pair\.judge is 'nobody'; there are mean, median, majority, critic"):
         found(judged, "pair.judge=nobody")
 
 
