@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from builder import tables
-from builder.compare import MEAN
+from builder.compare import MEAN, scaled
 from builder.errors import TableError
 from builder.params import Rating
 
@@ -46,8 +46,8 @@ class Run:
         return next((seed for seed in said if isinstance(seed, int)), None)
 
     def judge(self) -> str:
-        """Whose ratings the pairs compare: a judge's name, or ``mean``."""
-        return str(self.settings("pairs").get("pair", {}).get("judge", MEAN))
+        """Whose ratings are shown: those that the pairs compare, as far as they have a scale."""
+        return scaled(str(self.settings("pairs").get("pair", {}).get("judge", MEAN)))
 
     def settings(self, name: str) -> dict[str, Any]:
         """The parameters that the table says it was made with; empty where it says none."""

@@ -35,6 +35,11 @@ class JudgedPairs:
         return self.values["prompt_id"].rle_id().to_numpy().astype(np.int64)[self.better]
 
 
+def scaled(judge: str) -> str:
+    """Whose values are shown on a rating's own scale: a majority has an order and no scale, so the mean's."""
+    return MEAN if judge == MAJORITY else judge
+
+
 def comparable(ratings: pl.DataFrame, completions: pl.DataFrame, column: str, judge: str) -> pl.DataFrame:
     """One ``value`` of ``column`` per ratable completion: one judge's, or that of all judges together.
 

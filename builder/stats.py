@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from builder import ids, judgements, tables
-from builder.compare import JudgedPairs, comparable, judged_pairs
+from builder.compare import JudgedPairs, comparable, judged_pairs, scaled
 from builder.errors import TableError
 from builder.params import Params
 from builder.statuses import RatingStatus, WimStatus
@@ -93,8 +93,8 @@ def _methods(read: Tables, judged: JudgedPairs, params: Params) -> dict[str, Any
         for column in ("R", "wim")
     )
     per_r = (high - low) / 2 if params.rating.rescale else (high + low) / 2
-    numerical = judged_pairs(comparable(ratings, read.completions, "R", params.pair.judge))
-    wim = judged_pairs(comparable(ratings, read.completions, "wim", params.pair.judge))
+    numerical = judged_pairs(comparable(ratings, read.completions, "R", scaled(params.pair.judge)))
+    wim = judged_pairs(comparable(ratings, read.completions, "wim", scaled(params.pair.judge)))
     return {
         "numerical": _method(numerical, params.pair.min_gap, abs(per_r), (low + high) / 2, high - low),
         "wim": _method(wim, params.pair.min_gap, 5.0, 5.0, 10.0),
