@@ -79,7 +79,7 @@ def drive(how: Drive, arguments: Sequence[str]) -> None:
 
     write_blocks = tables.write_blocks
 
-    def told(file: Path, name: str, frames: Iterable[Any], about: Mapping[str, Any]) -> None:
+    def told(file: Path, name: str, frames: Iterable[Any], about: Mapping[str, Any], more: Sequence[Any] = ()) -> None:
         def seen() -> Iterator[Any]:
             hold_at("computed", how)
             for number, frame in enumerate(frames, 1):
@@ -87,7 +87,7 @@ def drive(how: Drive, arguments: Sequence[str]) -> None:
                 yield frame
                 hold_at(f"table {number}", how)
 
-        write_blocks(file, name, seen(), about)
+        write_blocks(file, name, seen(), about, more)
         tell("written")
 
     generate.PART, generate.Lazy, tables.write_blocks = how.part, Told, told  # type: ignore[misc]
