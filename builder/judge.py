@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from builder import asking, comparisons, generate, judgements, models, panel, plugins, rows, tables
+from builder import asking, comparisons, generate, judgements, models, panel, ratings, rows, tables
 from builder.asking import Attempt
 from builder.blocks import as_dict
 from builder.comparisons import Compared
@@ -102,7 +102,7 @@ def _settings(jury: Sequence[Juror], params: Params) -> dict[str, Any]:
 
 
 def _tell_textless(asked: Sequence[Asked | Compared], params: Params) -> None:
-    uses = plugins.load("ratings", params.rate.method).Rating(params).uses
+    uses = ratings.load(params.rate.method, params).uses
     if "text" in uses and not any(has_text(questions.judge) for questions in asked):
         told = f"nobody says what is missing, and rate.method {params.rate.method} reads that"
         print(f"{told}: set it to numerical, say", file=sys.stderr)

@@ -32,6 +32,8 @@ def run(folder: Path, params: Params) -> Made:
     feedback = tables.read(inputs["feedback"], "feedback", judgements.FEEDBACK)
     wanted = ratings.wanted(params)
     frame = ratings.with_prompts(judgements.collect(completions, feedback), folder, wanted.values())
+    if ratings.reads_prompts(wanted.values()):
+        inputs["prompts"] = tables.find(folder, "prompts")
     del completions, feedback
     settings = {"rating": vars(params.rating), "rate": vars(params.rate), "seed": params.seed}
     texts = generic.Collected(frame)

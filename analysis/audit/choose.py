@@ -90,18 +90,11 @@ def able_and_left(
 
     Words have to do better than words written of another completion, where these could be rated.
     """
-    able, left = [], {}
-    for each in sorted(rated, key=lambda each: each.cost):
-        barred = sorted(each.uses & BARRED)
-        if each.kind != "rating":
-            continue
-        if barred:
-            left[each.name] = f"reads {', '.join(barred)}"
-        elif _is_topic(each, compared, pairs):
-            left[each.name] = "agrees no better than words written of other completions do"
-        else:
-            able.append(each)
-    return able, left
+    barred = {each.name: sorted(each.uses & BARRED) for each in rated if each.kind == "rating"}
+    left = {name: f"reads {', '.join(read)}" for name, read in barred.items() if read}
+    topics = [each.name for each in candidates(rated) if _is_topic(each, compared, pairs)]
+    left |= dict.fromkeys(topics, "agrees no better than words written of other completions do")
+    return [each for each in candidates(rated) if each.name not in left], left
 
 
 def _is_topic(rated: Rated, compared: Mapping[str, Compared], pairs: Pairs) -> bool:

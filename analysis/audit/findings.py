@@ -72,11 +72,10 @@ def summary(result: Mapping[str, Any]) -> list[str]:
 
 
 def _left(choice: Mapping[str, Any]) -> list[str]:
-    """The ratings that were not considered, in a line; those that learn from the truth go without saying."""
+    """The ratings that were not considered, in a line."""
     told: dict[str, list[str]] = {}
     for name, why in choice["not_considered"].items():
-        if "truth" not in why:
-            told.setdefault(why, []).append(name)
+        told.setdefault(why, []).append(name)
     groups = "; ".join(f"{', '.join(names)} ({why})" for why, names in told.items())
     return [f"Not considered: {groups}."] if groups else []
 

@@ -79,7 +79,7 @@ def fit(
     able, _ = choose.able_and_left(rated, compared, pairs)
     held = np.unique(pairs.prompt[pairs.compared])
     if not able:
-        raise InputError("no rating of the run could be computed, so none can be fitted; without --fit it is said why")
+        raise InputError("there is no rating to choose from, so none can be fitted; without --fit it is said why")
     if len(held) < choose.FEWEST:
         raise InputError(f"the truth compares pairs of {len(held)} prompts; fitting needs {choose.FEWEST}")
     options = [

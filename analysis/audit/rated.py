@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from analysis.audit import baselines
 from analysis.audit.held import Held
 from analysis.audit.kept import Kept
-from builder import plugins, rate
+from builder import plugins, rate, ratings
 from builder.compare import TOGETHER, comparable
 from builder.errors import TableError, WimError
 from builder.params import Params
@@ -128,7 +128,7 @@ def _ratings(run: Path, params: Params) -> tuple[list[_Wanted], dict[str, str]]:
 
 def _rating(run: Path, name: str, own: Params, params: Params) -> Rating:
     """The rating of its ``own`` parameters; of one that asks a model what the run, rated by ``params``, holds."""
-    rating: Rating = plugins.load("ratings", own.rate.method).Rating(own)
+    rating = ratings.load(own.rate.method, own)
     return Kept(run, name, rating, params) if "engine" in rating.uses else rating
 
 

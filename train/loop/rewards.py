@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from builder import embed, ids, panel, params, plugins, tables
+from builder import embed, ids, panel, params, ratings, tables
 from builder.errors import ParamsError, TableError
 from builder.params import Params
 from builder.policy import Policy
@@ -38,7 +38,7 @@ class WimReward:
     def __init__(
         self, params: Params, by: Policy, source: judging.Source | None, verifier: str = "none", zeta: float = 1.0
     ) -> None:
-        if is_together(plugins.load("ratings", params.rate.method).Rating(params)):
+        if is_together(ratings.load(params.rate.method, params)):
             told = "reads all judgements of a run at once, and in the loop there is one batch"
             raise ParamsError(f"rate.method: {params.rate.method} {told}; take wim, numerical, mixed or random")
         panel.single(params, "the reward in the loop takes")
@@ -60,8 +60,8 @@ class WimReward:
         if self.zeta > 0:
             assert self.source is not None
             feedback = stages.judged(batch, self.by, self.params, self.source)
-            ratings = stages.rated(batch, feedback, self.encoder, self.params)
-            wims = batch.join(ratings, on="completion_id", how="left", maintain_order="left")["reward"].to_list()
+            rated = stages.rated(batch, feedback, self.encoder, self.params)
+            wims = batch.join(rated, on="completion_id", how="left", maintain_order="left")["reward"].to_list()
             _log(columns, "wim/readable", sum(wim is not None for wim in wims) / len(wims))
         rewards = self._mixed(wims, completions, columns)
         if self.record:

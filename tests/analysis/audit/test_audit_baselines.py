@@ -87,6 +87,21 @@ def test_what_needs_embeddings_is_left_out_where_there_are_none(judged: Path) ->
     assert "rate.also" not in without.left_out["mixed:0.5"]
 
 
+def test_the_control_of_words_learns_and_rates_by_the_next_completions_words(judged: Path) -> None:
+    """The words follow the quality, those of another completion do not; where nothing is missing both say the same."""
+    by_name = {each.name: each for each in found(judged).rated}
+    own, control = by_name["calibrated"], by_name["calibrated:swapped"]
+    numbers = by_name["numerical"].values
+    assert (control.kind, control.uses) == ("control", {"text"})
+    assert np.isfinite(control.values).all()
+    assert np.corrcoef(own.values, numbers)[0, 1] > 0.6
+    assert abs(np.corrcoef(control.values, numbers)[0, 1]) < 0.3
+    frame = FRAME.with_columns(baselines.swapped(FRAME), rating=pl.lit(None, pl.Float64))
+    top = baselines.SwappedWords(params.load(None)).rate(frame, lambda _: np.zeros((0, 1), np.float32))
+    nothing = (frame["wim_status"] == "nothing").to_list()
+    assert [value is not None for value in top] == nothing  # of so few numbers nothing is learned
+
+
 def test_what_learns_from_numbers_is_left_out_for_that_where_there_are_none(
     write_jsonl: Callable[..., Path], wim: Wim
 ) -> None:

@@ -104,7 +104,7 @@ def test_too_few_prompts_are_not_fitted_on() -> None:
 
 def test_without_a_rating_there_is_nothing_to_fit() -> None:
     pairs, values = drawn(prompts=30, quality=1.0)
-    with pytest.raises(InputError, match="no rating of the run could be computed"):
+    with pytest.raises(InputError, match="there is no rating to choose from"):
         fitted(pairs, [rated("length", values, uses=["length"], kind="baseline")], agreement=0.8)
 
 
