@@ -22,6 +22,8 @@ from builder.ids import canonical_json, file_sha256
 
 LIBRARIES = ("peft", "polars", "pyarrow", "sentence-transformers", "torch", "transformers", "trl")
 ROW_GROUP = 65_536
+LARGE = 256 << 20
+"""Bytes of a row group beyond which it is read by pages, whose checksums are not looked at then."""
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 
 
@@ -237,6 +239,36 @@ def _column(table: pa.Table, name: str, schema: pa.Schema, file: Path) -> pa.Chu
     if not field.nullable and column.null_count:
         raise TableError(f"{file}: column {name!r} holds {column.null_count} nulls")
     return column
+
+
+def read_nothing(file: Path, name: str, columns: Sequence[str]) -> pl.DataFrame:
+    """No row of the columns, in the types that ``read`` gives them. Raises TableError as ``read``."""
+    present = _present(open_parquet(file), columns, name, file)
+    return _frame(open_parquet(file).schema_arrow.empty_table().select(present), columns, SCHEMAS[name], file)
+
+
+def batches(file: Path, name: str, columns: Sequence[str], size: int = ROW_GROUP) -> Iterator[pl.DataFrame]:
+    """The rows as they lie in the file, about ``size`` at a time; of a row group that is large not all is held.
+
+    Raises TableError as ``read``.
+    """
+    parquet = open_parquet(file)
+    present = _present(parquet, columns, name, file)
+    if _largest(parquet, present) > LARGE:
+        parquet = open_parquet(file, streamed=True)
+    with damaged(file):
+        for batch in parquet.iter_batches(size, columns=present):
+            yield _frame(pa.Table.from_batches([batch]), columns, SCHEMAS[name], file)
+
+
+def _largest(parquet: pq.ParquetFile, columns: Sequence[str]) -> int:
+    """Bytes of the largest row group, uncompressed, in ``columns``."""
+    about = parquet.metadata
+    groups = (about.row_group(group) for group in range(about.num_row_groups))
+    of = [[g.column(i) for i in range(g.num_columns)] for g in groups]
+    return max(
+        (sum(c.total_uncompressed_size for c in g if c.path_in_schema.split(".")[0] in columns) for g in of), default=0
+    )
 
 
 def read_blocks(file: Path, name: str, columns: Sequence[str], key: str, size: int) -> Iterator[pl.DataFrame]:
