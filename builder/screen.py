@@ -45,7 +45,19 @@ def _ties(stats: Mapping[str, Any]) -> list[str]:
 
 
 def _accounts(stats: Mapping[str, Any]) -> list[str]:
-    return [f"{run}: {account(summary)}" for run, summary in stats.items()]
+    return [line for run, summary in stats.items() for line in (f"{run}: {account(summary)}", *_pairless(summary))]
+
+
+def _pairless(summary: Mapping[str, Any]) -> list[str]:
+    """Why there is nothing to train on."""
+    prompts = summary["prompts"]
+    if summary["pairs"] or not prompts["total"]:
+        return []
+    if prompts["too_few"] == prompts["total"]:
+        return ["no pairs: a pair is two ratable completions of one prompt with different texts, and no prompt has two"]
+    return [
+        "no pairs: all that could be compared is tied; pair.ties: keep keeps ties, another rate.method may have fewer"
+    ]
 
 
 def _evaluated(evaluated: Mapping[str, Any]) -> list[str]:

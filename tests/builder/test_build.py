@@ -327,6 +327,25 @@ def test_a_hub_that_cannot_be_reached_is_one_line(bare: Path, tmp_path: Path) ->
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("completions", "told"), [(["a"], "no prompt has two"), (["a", "b"], "all that could be compared is tied")]
+)
+def test_why_there_are_no_pairs_is_told(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    completions: list[str],
+    told: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [{"prompt": "p", "completion": text, "feedback": "", "rating": 5} for text in completions]
+    Path("in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    cli.main(["build", "in.jsonl", "--out", "run"])
+    shown = capsys.readouterr().out
+    assert "no pairs: " in shown
+    assert told in shown
+
+
 def test_stats_of_a_run_without_pairs_say_what_to_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="1"):
         cli.main(["stats", str(tmp_path)])
