@@ -80,7 +80,7 @@ def _compared(a: Path, b: Path | None, params: Params, truth: bool) -> WinRate:
 def known(run: Path) -> list[tuple[str, WinRate]]:
     """What was found on the run's evaluation as it is now: against whom ("" for the base model), and the rate."""
     file = run / FILE
-    if not file.is_file():
+    if not file.is_file() or not tables.path(run, "evaluation").is_file():
         return []
     said = tables.read_json(file)
     if said.get("evaluation") != tables.fingerprints({"evaluation": _evaluation(run)})["evaluation"]:

@@ -114,18 +114,17 @@ def wins(runs: Sequence[Run]) -> str:
 
 def _by_truth(run: Run) -> Iterable[Won]:
     file = tables.path(run.path, "evaluation")
-    if not file.is_file() or "base_value" not in tables.open_parquet(file).schema_arrow.names:
+    there = tables.open_parquet(file).schema_arrow.names if file.is_file() else []
+    if "base_value" not in there:
         return
-    there = set(tables.open_parquet(file).schema_arrow.names)
-    columns = ["prompt_id", "value", "base_value", *(name for name in ("text", "base_text") if name in there)]
-    frame = tables.read(file, "evaluation", columns).drop_nulls(["value", "base_value"]).sort("prompt_id")
+    texts = [name for name in ("text", "base_text") if name in there]
+    frame = tables.read(file, "evaluation", ["prompt_id", "value", "base_value", *texts])
+    frame = frame.drop_nulls(["value", "base_value"]).sort("prompt_id")
     if len(frame):
         scores = (frame["value"] - frame["base_value"]).sign().to_numpy() / 2 + 0.5
-        texts = frame.select(
-            (pl.col(name) if name in columns else pl.lit("")).fill_null("").alias(to)
-            for name, to in (("text", "text"), ("base_text", "text_b"))
-        )
-        yield run, BASE, vars(winrate.summarise(texts, scores[:, None], run.seed() or 0, winrate.TRUTH))
+        said = frame.with_columns(pl.lit("").alias(name) for name in ("text", "base_text") if name not in texts)
+        said = said.select(pl.col("text").fill_null(""), text_b=pl.col("base_text").fill_null(""))
+        yield run, BASE, vars(winrate.summarise(said, scores[:, None], run.seed() or 0, winrate.TRUTH))
 
 
 def _judged(run: Run) -> Iterable[Won]:
