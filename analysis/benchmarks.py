@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from builder import models, policy, tables
-from builder.errors import ParamsError, WimError
+from builder.errors import ParamsError, TableError, WimError
 from builder.evaluate import bootstrap
 from builder.params import Eval, Params
 from builder.policy import Policy
@@ -28,6 +28,9 @@ from builder.tables import first_line
 
 Numbers = NDArray[np.float64]
 INSTALL = "lm-eval is not installed: pip install -e '.[eval]'"
+FILE = "benchmarks.json"
+TOLD = {"version", "num_fewshot", "part_of_group"}
+FIGURES = {"n", "value", "stderr", "base_value", "base_stderr", "difference", "difference_low", "difference_high"}
 CUT = "some questions were longer than the model reads and lost their beginning: see truncated in benchmarks.json"
 
 
@@ -73,8 +76,30 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None) -> dict
     if answers.truncated:
         print(CUT, file=sys.stderr)
     result = summarise(answers, below, params.seed) | _about(by, params)
-    tables.write_json(folder / "benchmarks.json", result)
+    tables.write_json(folder / FILE, result)
     return result
+
+
+def known(run: Path) -> dict[str, Any] | None:
+    """benchmarks.json of a run, None where it has none. Raises TableError if `wim eval` has not written it."""
+    file = run / FILE
+    if not file.is_file():
+        return None
+    said: dict[str, Any] = tables.read_json(file)
+    if not _is_whole(said):
+        raise TableError(f"{file}: not what `wim eval` writes; remove it, and run it again")
+    return said
+
+
+def _is_whole(said: Any) -> bool:
+    """Whether all is there that a reader of benchmarks.json takes for granted."""
+    try:
+        tasks = said["tasks"].values()
+        metrics = [found for task in tasks for found in task["metrics"].values()]
+        parts = [({"settings", "truncated"}, said), *((TOLD, task) for task in tasks), *((FIGURES, m) for m in metrics)]
+        return "limit" in said["settings"] and all(names <= part.keys() for names, part in parts)
+    except (KeyError, TypeError, AttributeError):
+        return False
 
 
 def _about(by: Policy, params: Params) -> dict[str, Any]:

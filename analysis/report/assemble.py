@@ -10,6 +10,7 @@ from analysis.report import (
     drawn,
     nearest,
     section_accounting,
+    section_benchmarks,
     section_health,
     section_outcomes,
     section_pairs,
@@ -32,7 +33,10 @@ BYTES, BYTES_A_PAIR = 4_900_000, 7_000
 """How large the page may become: with ``PAIRS`` pairs at most, and for each further one. Texts are cut to fit."""
 STYLE = Path(__file__).with_name("report.css")
 FIRST = (section_health.section, section_sides.section, section_ratings.ties, section_ratings.distributions)
-LAST = (section_accounting.section, section_training.section, section_outcomes.coverage, section_outcomes.wins)
+LAST = (
+    section_accounting.section, section_training.section, section_outcomes.coverage, section_outcomes.wins,
+    section_benchmarks.section,
+)  # fmt: skip
 
 
 def run(

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from analysis import benchmarks
+from analysis.benchmarks import Answers, Score
 from builder import evaluate, tables
 
 
@@ -26,3 +28,22 @@ def trained(run: Path, steps: int) -> None:
     values = [(step, name, 1 / step) for step in range(1, steps + 1) for name in ("loss", "rewards/margins")]
     frame = pl.DataFrame(values, schema={"step": pl.Int32, "name": pl.String, "value": pl.Float64}, orient="row")
     tables.write(run / "training.parquet", "training", frame, {})
+
+
+def benchmarked(run: Path, gain: float, limit: int | None = None) -> dict[str, Any]:
+    """benchmarks.json of a task with 40 questions, a part of it, and a figure that is no mean over questions.
+
+    The policy answers ``gain`` of the 40 more than the 10 that the base model does.
+    """
+    before, after = (np.repeat([1.0, 0.0], [right, 40 - right]) for right in (10, 10 + round(40 * gain)))
+
+    def answers(questions: np.ndarray) -> Answers:
+        value = float(questions.mean())
+        scores = {"acc": Score(40, value, 0.05, questions), "rouge": Score(40, value / 2, None, None)}
+        about = {"version": "3", "num_fewshot": 5, "part_of_group": False}
+        told = {"facts": about, "facts_birds": about | {"part_of_group": True}}
+        return Answers(dict.fromkeys(told, scores), told, limit is not None)
+
+    found = benchmarks.summarise(answers(after), answers(before), 0) | {"settings": {"limit": limit}}
+    tables.write_json(run / benchmarks.FILE, found)
+    return found

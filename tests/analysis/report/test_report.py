@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from report_runs import evaluated, trained
+from report_runs import benchmarked, evaluated, trained
 
 from analysis import histograms, runs, winrate
 from analysis.report import assemble, summary
@@ -346,6 +346,54 @@ def test_win_rates_are_of_the_truth_and_of_judges(run: Path, tmp_path: Path) -> 
     _, page = written([run], tmp_path / "report.html")
     assert "some judge" not in page.words  # it judged another evaluation
     assert found["n"] == 40
+
+
+def test_benchmarks_are_told_with_their_intervals(run: Path, tmp_path: Path, hostile: str) -> None:
+    result = benchmarked(run, 0.25)
+    result["tasks"][hostile] = result["tasks"]["facts"]
+    tables.write_json(run / "benchmarks.json", result)
+    _, page = written([run], tmp_path / "report.html")
+    found = result["tasks"]["facts"]["metrics"]["acc"]
+    own, below, gain = (
+        ["0.5000", "0.4020 to 0.5980"],
+        ["0.2500", "0.1520 to 0.3480"],
+        ["+0.2500", f"{found['difference_low']:+.4f} to {found['difference_high']:+.4f}"],
+    )
+    assert 0 < found["difference_low"] < 0.25 < found["difference_high"]
+    for task in ("facts", hostile):
+        assert page.row("wim, round 0", task, "acc") == ["3", "5", "40", *own, *below, *gain]
+        assert page.row("wim, round 0", task, "rouge")[3:] == ["0.2500", "–", "0.1250", "–", "+0.1250", "–"]
+    assert not any("facts_birds" in row for row in page.rows)
+    assert "of each task only" not in " ".join(page.words)
+
+
+def test_a_benchmark_of_few_questions_says_so(run: Path, tmp_path: Path) -> None:
+    benchmarked(run, 0.0, limit=40)
+    _, page = written([run], tmp_path / "report.html")
+    told = " ".join(page.words)
+    assert "wim, round 0 has answered the first 40 questions of each task only." in told
+    assert "some questions were longer than the model reads" in told
+
+
+@pytest.mark.parametrize("said", ["[]", '{"tasks": {"facts": {"metrics": {"acc": {"value": 0.5}}}}}', "{"])
+def test_benchmarks_of_another_making_are_one_clear_error(run: Path, tmp_path: Path, said: str) -> None:
+    (run / "benchmarks.json").write_text(said)
+    with pytest.raises(WimError, match=r"benchmarks\.json: "):
+        written([run], tmp_path / "report.html")
+
+
+def test_win_rates_need_no_texts_and_go_with_their_evaluation(run: Path, tmp_path: Path) -> None:
+    evaluated(run, 0.1)
+    values = tables.read(run / "evaluation.parquet", "evaluation").with_columns(base_value=pl.lit(0.1))
+    tables.write(run / "evaluation.parquet", "evaluation", values, {})
+    winrate._keep(run, None, winrate.summarise(TEXTS, np.array([[1.0, 1.0], [1.0, 0.0]]), 0, "some judge"))
+    _, page = written([run], tmp_path / "report.html")
+    shown = page.row("wim, round 0", "the base model", "truth")
+    assert (shown[0], shown[-1]) == ("100.0%", "–")  # no rate at equal length without a length
+    for name in ("evaluation.parquet", "evaluation.json"):
+        (run / name).unlink()
+    _, page = written([run], tmp_path / "report.html")
+    assert "Win rates" not in page.words
 
 
 TEXTS = pl.DataFrame({"text": ["a", "bb"], "text_b": ["c", "d"]})

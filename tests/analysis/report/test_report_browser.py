@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 from browser import OpenPage
-from report_runs import evaluated, trained
+from report_runs import benchmarked, evaluated, trained
 
 from analysis.report import assemble
 from builder import params, tables
@@ -55,10 +55,11 @@ def field(page: Any, name: str) -> Any:
 
 @pytest.fixture(scope="module")
 def whole(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with training and evaluation, every text of which ends in markup; not to be changed."""
+    """A run with training, evaluation and benchmarks, every text of which ends in markup; not to be changed."""
     run = shutil.copytree(built, tmp_path_factory.mktemp("whole") / "wim" / "0")
     evaluated(run, 0.1)
     trained(run, 30)
+    benchmarked(run, 0.25)
     return run
 
 
