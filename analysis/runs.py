@@ -1,6 +1,5 @@
 """Run folders as the report reads them. Statistics and ratings must be there; all else may be missing."""
 
-import json
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -73,10 +72,7 @@ class Run:
     def settings(self, name: str) -> dict[str, Any]:
         """The parameters that the table says it was made with; empty where it says none."""
         file = tables.path(self.path, name)
-        if not file.is_file():
-            return {}
-        about = tables.open_parquet(file).schema_arrow.metadata or {}
-        settings: dict[str, Any] = json.loads(about.get(b"wim", b"{}")).get("params", {})
+        settings: dict[str, Any] = tables.read_metadata(file).get("params", {}) if file.is_file() else {}
         return settings
 
 
@@ -89,7 +85,8 @@ def load(paths: Sequence[Path]) -> list[Run]:
     by_seed = [_by_seed(run) for run in runs]
     if _clashing(runs) and not _clashing(by_seed):
         runs = by_seed
-    runs = [_by_path(run) if (run.arm, run.round) in _clashing(runs) else run for run in runs]
+    clashing = _clashing(runs)
+    runs = [_by_path(run) if (run.arm, run.round) in clashing or run.label in clashing else run for run in runs]
     arms = list(dict.fromkeys(run.arm for run in runs))
     return sorted(runs, key=lambda run: (arms.index(run.arm), run.round))
 
@@ -131,9 +128,10 @@ def named(path: Path) -> tuple[str, int, str]:
     return (arm, index, f"{arm}, round {index}") if arm else (folder.name, index, folder.name)
 
 
-def _clashing(runs: Sequence[Run]) -> set[tuple[str, int]]:
-    """Arm and round of those that share both."""
-    return {name for name, times in Counter((run.arm, run.round) for run in runs).items() if times > 1}
+def _clashing(runs: Sequence[Run]) -> set[tuple[str, int] | str]:
+    """Arm and round that several have, and labels: a folder's name is the label of each round that lies in one."""
+    names = Counter[tuple[str, int] | str](name for run in runs for name in ((run.arm, run.round), run.label))
+    return {name for name, times in names.items() if times > 1}
 
 
 def _by_seed(run: Run) -> Run:

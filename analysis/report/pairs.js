@@ -41,7 +41,9 @@ function start() {
     grow();
     list.children[before]?.querySelector("summary").focus();
   });
+  const themes = new Set(data.pairs.flatMap((pair) => pair.sides.flatMap((side) => side.judged.map((one) => one.theme))));
   for (const button of document.querySelectorAll("button[data-theme]")) {
+    button.hidden = !themes.has(Number(button.dataset.theme));
     button.addEventListener("click", () => {
       form.reset();
       form.elements.theme.value = button.dataset.theme;

@@ -3,16 +3,17 @@
 import bisect
 import html
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from analysis import page
-from analysis.report.drawn import WHY, Drawn
+from analysis.report.drawn import LARGEST, RANDOM, REST, SMALLEST, THEME, TIE, WHY, Drawn
 from analysis.report.level import level
 from analysis.report.summary import count
 from analysis.report.themed import Themed
-from analysis.report.told import DIGITS, Judgement, Shown
+from analysis.report.told import UNKNOWN, Judgement, Shown
 from builder.statuses import WimStatus
 
 MODULE = Path(__file__).with_name("pairs.js")
@@ -23,6 +24,14 @@ STATUSES = {
     WimStatus.NOTHING: "says that nothing is missing",
     WimStatus.UNREADABLE: "unreadable",
     WimStatus.ABSENT: "no feedback",
+}
+HOW = {
+    LARGEST: "with the largest deltas of their run",
+    SMALLEST: "with the smallest",
+    THEME: "drawn theme by theme",
+    RANDOM: "at random",
+    REST: "that are all the others of their run",
+    TIE: "ties",
 }
 SAID = {"agrees": "agrees", "ties": "ties them", "opposite": "says the opposite"}
 ORDERS = {"largest": "largest delta first", "smallest": "smallest delta first", "drawn": "by run"}
@@ -43,7 +52,7 @@ def section(drawn: Sequence[Drawn], shown: Sequence[Shown], themed: Sequence[The
         "runs": [_about(each) for each in drawn],
         "themes": [theme.name for each in themed for theme in each.themes.themes],
         "why": WHY,
-        "status": {str(status): words for status, words in STATUSES.items()},
+        "status": {**{str(status): words for status, words in STATUSES.items()}, UNKNOWN: "not in the run"},
     }
     block, most = _fitted(about, shown, room)
     cut = sum(_size(text) > most for pair in shown for text in _texts(pair))
@@ -74,15 +83,13 @@ def _sample(drawn: Sequence[Drawn], shown: Sequence[Shown]) -> str:
         return f"All {there}."
     held = f"{pairs:,} of {count(total, 'pair')}"
     held += f" and {len(shown) - pairs:,} of {count(ties, 'tie')}" if ties else ""
-    return (
-        f"{held}: a fifth with the largest and a fifth with the smallest deltas of each run, a fifth drawn theme by "
-        "theme, a tenth ties where there are any, the others at random."
-    )
+    why = Counter(pair.why for pair in shown)
+    parts = ", ".join(f"{why[name]:,} {words}" for name, words in HOW.items() if why[name])
+    return f"{held}: {parts}."
 
 
 def _about(drawn: Drawn) -> dict[str, Any]:
-    settings = drawn.run.settings("pairs")
-    return {"label": drawn.run.label, "method": settings.get("method"), "scale": list(drawn.run.scale())}
+    return {"label": drawn.run.label, "method": drawn.run.settings("pairs").get("method")}
 
 
 def _texts(pair: Shown) -> list[str]:
@@ -124,9 +131,9 @@ def _pair(pair: Shown, most: int) -> dict[str, Any]:
         }
         for side in pair.sides
     ]
-    own = {"run": pair.run, "id": pair.id, "why": pair.why, "delta": round(pair.delta, DIGITS)}
+    own = {"run": pair.run, "id": pair.id, "why": pair.why, "delta": pair.delta}
     prompt = [message | {"content": _cut(message["content"], most)} for message in pair.prompt]
-    return own | {"promptId": pair.prompt_id, "prompt": prompt, "said": _said(pair), "sides": sides}
+    return own | {"promptId": pair.prompt_id, "prompt": prompt, "said": pair.said, "sides": sides}
 
 
 def _judged(judged: Judgement, most: int) -> dict[str, Any]:
@@ -145,17 +152,6 @@ def _parts(judged: Judgement, most: int) -> list[tuple[str, float]]:
             found.append((piece[:left], near))
         left -= len(piece)
     return found if left >= 0 else [*found, (_rest(text), 0.0)]
-
-
-def _said(pair: Shown) -> str | None:
-    """What the judges' numbers say of the order of the pair, by their means; None where a side has none."""
-    means = []
-    for side in pair.sides:
-        known = [value for judged in side.judged if (value := judged.numbers["rating"]) is not None]
-        if not known:
-            return None
-        means.append(round(sum(known) / len(known), 9))
-    return "agrees" if means[0] > means[1] else "ties" if means[0] == means[1] else "opposite"
 
 
 def _form(drawn: Sequence[Drawn], themed: Sequence[Themed], how: str) -> str:

@@ -47,7 +47,7 @@ def _theme(theme: Theme, place: int, total: int, most: int) -> str:
         f"<li><b>{name}</b>"
         f'<span class="share" aria-hidden="true"><span style="width:{theme.judgements / most:.1%}"></span></span>'
         f'<span class="value">{share:.1%}</span>'
-        f'<button type="button" data-theme="{place}">Show pairs<span class="hidden"> of {name}</span></button>'
+        f'<button type="button" data-theme="{place}" hidden>Show pairs<span class="hidden"> of {name}</span></button>'
         f"<details><summary>{html.escape(_cut(theme.examples[0], TEASER))}</summary><ul>{examples}</ul></details></li>"
     )
 

@@ -1,5 +1,6 @@
 """What the report tells of each pair that it shows: the words, every number, and where they come from."""
 
+import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,12 +11,14 @@ from analysis.report.drawn import Drawn
 from analysis.report.themed import Themed
 from analysis.runs import Run
 from builder import judgements, tables
+from builder.compare import DECIMALS, MEAN, MEDIAN
 from builder.errors import TableError
-from builder.statuses import WimStatus
 
 SIDES = ("chosen", "rejected")
 NUMBERS = ("rating", "R", "wim", "wim_10", "missingness", "reward")
-PAIRS = ["pair_id", "prompt", *(f"{side}{what}" for side in SIDES for what in ("", "_feedback", "_status"))]
+UNKNOWN = "unknown"
+"""The status of a judgement on which the run holds no row of feedback."""
+PAIRS = ["pair_id", "prompt", "judge", *(f"{side}{what}" for side in SIDES for what in ("", "_feedback", "_status"))]
 FEEDBACK = ["completion_id", "judge", "attempt", "wim", "wim_status", "rating_status"]
 DIGITS = 6
 
@@ -49,15 +52,16 @@ class Side:
 
 @dataclass
 class Shown:
-    """A pair, or a tie (``id`` is None)."""
+    """A pair, or a tie (``id`` is None). ``said``: what the judge's number says of its order; None without numbers."""
 
     run: int
     id: str | None
     why: str
-    delta: float
+    delta: float | None
     prompt_id: str
     prompt: list[dict[str, str]]
     sides: list[Side]
+    said: str | None
 
 
 def read(drawn: Sequence[Drawn], themed: Sequence[Themed]) -> list[Shown]:
@@ -72,7 +76,7 @@ def _of_run(place: int, drawn: Drawn, themed: Sequence[Themed]) -> Iterator[Show
     in_pairs = {row["pair_id"]: row for row in pairs.iter_rows(named=True)}
     texts = _texts(drawn.run, ids)
     prompts = _prompts(drawn)
-    judged = _judged(drawn.run, ids, themed)
+    judged, judge = _judged(drawn.run, ids, themed), drawn.run.judge()
     feedback = tables.path(drawn.run.path, "feedback").is_file()
     for row in drawn.pairs.iter_rows(named=True):
         pair = in_pairs.get(row["pair_id"], {})
@@ -81,12 +85,34 @@ def _of_run(place: int, drawn: Drawn, themed: Sequence[Themed]) -> Iterator[Show
             own = row[f"{side}_id"]
             text = texts.get(own) if own in texts else _last(pair.get(side))
             said = judged.get(own, [])
-            if said and not feedback and pair:
-                said = [replace(said[0], text=pair[f"{side}_feedback"], status=pair[f"{side}_status"]), *said[1:]]
+            if said and pair and not feedback:
+                said = _worded(said, pair["judge"], pair[f"{side}_feedback"], pair[f"{side}_status"])
             length = None if text is None else len(text)
             sides.append(Side(own, text, length, _plain(row[f"score_{side}"]), said))
         prompt = pair["prompt"] if pair else prompts.get(row["prompt_id"], [])
-        yield Shown(place, row["pair_id"], row["why"], row["delta"], row["prompt_id"], prompt, sides)
+        named = (place, row["pair_id"], row["why"], _plain(row["delta"]), row["prompt_id"])
+        yield Shown(*named, prompt, sides, _said_of(sides, judge))
+
+
+def _worded(said: Sequence[Judgement], judge: str, text: str | None, status: str) -> list[Judgement]:
+    """With a pair's words as those of its judge; of several judges together they name each, and go to the first."""
+    place = next((place for place, one in enumerate(said) if one.judge == judge), 0)
+    return [replace(one, text=text, status=status) if own == place else one for own, one in enumerate(said)]
+
+
+def _said_of(sides: Sequence[Side], judge: str) -> str | None:
+    """The order of two sides by ``judge`` (a name, the mean or the median) among those who gave both a number."""
+    one, other = map(_numbers, sides)
+    both = [name for name in one if name in other and judge in (MEAN, MEDIAN, name)]
+    if not both:
+        return None
+    middle = statistics.median if judge == MEDIAN else statistics.fmean
+    first, second = (round(middle(numbers[name] for name in both), DECIMALS) for numbers in (one, other))
+    return "agrees" if first > second else "ties" if first == second else "opposite"
+
+
+def _numbers(side: Side) -> dict[str, float]:
+    return {said.judge: number for said in side.judged if (number := said.numbers["rating"]) is not None}
 
 
 def _last(messages: list[dict[str, str]] | None) -> str | None:
@@ -126,7 +152,7 @@ def _judged(run: Run, ids: pl.Series, themed: Sequence[Themed]) -> dict[str, lis
     found: dict[str, list[Judgement]] = {}
     for row in rows.iter_rows(named=True):
         numbers = {name: _plain(row[name]) for name in (*NUMBERS, *further)}
-        status = row["wim_status"] or str(WimStatus.ABSENT)
+        status = row["wim_status"] or UNKNOWN
         judgement = Judgement(row["judge"], status, row["text"] or None, row["theme"], row["reason"], numbers)
         found.setdefault(row["completion_id"], []).append(judgement)
     return found

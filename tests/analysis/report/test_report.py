@@ -255,6 +255,15 @@ def test_runs_of_the_same_name_are_told_apart_by_their_paths(run: Path, tmp_path
     assert [found.label for found in runs.load([run, again, run])] == [str(run), str(again)]
 
 
+def test_rounds_that_lie_in_folders_of_the_same_name_are_told_apart(run: Path, tmp_path: Path) -> None:
+    folders = [shutil.copytree(run, tmp_path / name / "mine") for name in ("a", "b")]
+    for index, folder in enumerate(folders):
+        pairs = tables.read(folder / "pairs.parquet", "pairs")
+        pairs = pairs.with_columns(arm=pl.lit(""), round=pl.lit(index, pl.Int32))
+        tables.write(folder / "pairs.parquet", "pairs", pairs, {})
+    assert [found.label for found in runs.load(folders)] == ["mine, seed 42, round 0", "mine, seed 42, round 1"]
+
+
 def test_the_same_runs_give_the_same_bytes(run: Path, tmp_path: Path) -> None:
     evaluated(run, 0.1)
     trained(run, 5)

@@ -159,6 +159,18 @@ def test_a_theme_leads_to_its_pairs(report: Path, open_page: OpenPage) -> None:
     assert f"Theme: {name}" in unfolded(page).inner_text()
 
 
+def test_a_theme_without_a_pair_leads_nowhere(whole: Path, tmp_path: Path, open_page: OpenPage) -> None:
+    assemble.run([whole], tmp_path / "none.html", params.load(None, [], "", 0), pairs=0)
+    page = open_page(tmp_path / "none.html").page
+    assert page.locator("button[data-theme]").count() > 0
+    assert page.get_by_role("button", name="Show pairs").count() == 0
+    assemble.run([whole], tmp_path / "one.html", params.load(None, [], "", 0), pairs=1)
+    page = open_page(tmp_path / "one.html").page
+    for button in page.get_by_role("button", name="Show pairs").all():
+        button.click()
+        assert count(page) == 1
+
+
 def test_an_open_pair_shows_its_numbers_and_takes_the_vector_apart(
     whole: Path, report: Path, open_page: OpenPage
 ) -> None:

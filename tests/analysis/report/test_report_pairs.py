@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from analysis.report import assemble, drawn, nearest, section_pairs, themed, told
 from analysis.report.level import level
 from analysis.runs import load
-from builder import params, tables
+from builder import embed, ingest, params, rate, tables
+from builder import pair as pairing
 from builder.errors import WimError
 
 
@@ -131,6 +132,39 @@ def test_what_the_judges_number_says_of_a_pair(run: Path, tmp_path: Path) -> Non
     assert said["agrees"] + said["opposite"] > 0
 
 
+def two_judges(folder: Path, judge: str) -> Path:
+    """A run of one prompt whose judges disagree, paired by ``judge``: by a or the mean the first answer is better."""
+    said = [("one", "a", 9), ("one", "b", 5), ("two", "a", 3), ("two", "b", 6)]
+    records = [
+        {"prompt": "Why?", "completion": text, "judge": name, "rating": rating, "feedback": f"{name} of {text}"}
+        for text, name, rating in said
+    ]
+    folder.mkdir()
+    (folder / "records.jsonl").write_text("\n".join(map(json.dumps, records)))
+    settings = params.load(None, ["rate.method=numerical", f"pair.judge={judge}"], "", 0)
+    ingest.run([folder / "records.jsonl"], folder / "run", settings, {}, False)
+    for stage in (embed, rate, pairing):
+        stage.run(folder / "run", settings)
+    return folder / "run"
+
+
+@pytest.mark.parametrize("judge", ["a", "b", "mean", "median"])
+def test_the_number_is_that_of_the_judge_whom_the_pairs_compare(tmp_path: Path, judge: str) -> None:
+    (found,) = page_of([two_judges(tmp_path / "two", judge)], tmp_path / "report.html")["pairs"]
+    assert found["sides"][0]["text"] == ("two" if judge == "b" else "one")
+    assert found["said"] == "agrees"
+
+
+def test_without_a_feedback_table_a_pairs_words_are_its_judges(tmp_path: Path) -> None:
+    run = two_judges(tmp_path / "two", "b")
+    (run / "feedback.parquet").unlink()
+    (found,) = page_of([run], tmp_path / "report.html")["pairs"]
+    for side in found["sides"]:
+        first, second = side["judged"]
+        assert (first["judge"], first["status"], first["text"]) == ("a", "unknown", None)
+        assert (second["judge"], second["status"], second["text"]) == ("b", "missing", f"b of {side['text']}")
+
+
 def test_without_feedback_tables_the_pairs_words_are_shown(run: Path, tmp_path: Path) -> None:
     for name in ("feedback", "completions", "embeddings", "prompts"):
         (run / f"{name}.parquet").unlink()
@@ -187,7 +221,9 @@ def test_a_marked_text_that_is_cut_keeps_its_parts() -> None:
 
 
 def test_so_many_pairs_are_shown_as_are_asked_for(run: Path, tmp_path: Path) -> None:
-    assert len(page_of([run], tmp_path / "report.html", pairs=3)["pairs"]) == 3
+    assert len(page_of([run], tmp_path / "report.html", pairs=5)["pairs"]) == 5
+    told = "1 with the largest deltas of their run, 1 with the smallest, 1 drawn theme by theme, 2 at random."
+    assert f"5 of 7 pairs: {told}" in (tmp_path / "report.html").read_text("utf-8")
     assemble.run([run], tmp_path / "none.html", params.load(None, [], "", 0), pairs=0)
     assert "pairs-data" not in (tmp_path / "none.html").read_text("utf-8").split("<script>")[0]
 
