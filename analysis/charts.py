@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 import altair as alt
 import polars as pl
 
+from analysis.runs import SEED
+
 FIXED = {"numerical": "var(--blue)", "wim": "var(--orange)", "random": "var(--grey)"}
-FREE = [f"var(--{name})" for name in ("green", "pink", "cyan", "yellow", "blue", "orange", "grey")]
+FREE = [f"var(--{name})" for name in ("green", "pink", "yellow", "cyan", "blue", "orange", "grey")]
 HEIGHT = 200
 
 
@@ -83,9 +85,11 @@ def training(values: pl.DataFrame, title: str, arms: Sequence[str]) -> alt.Chart
 
 
 def colours(arms: Sequence[str]) -> dict[str, str]:
-    """Each arm's colour: its own, or one that is free."""
+    """Each arm's colour: its own, or one that is free. The seeds of an arm share one."""
+    plain = {arm: arm.partition(SEED)[0] for arm in arms}
     free = iter(FREE * len(arms))
-    return {arm: FIXED.get(arm) or next(free) for arm in arms}
+    drawn = {name: FIXED.get(name) or next(free) for name in dict.fromkeys(plain.values())}
+    return {arm: drawn[name] for arm, name in plain.items()}
 
 
 def arm_colour(arms: Sequence[str], legend: bool = True) -> alt.Color:

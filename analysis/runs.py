@@ -17,6 +17,8 @@ from builder.params import Rating
 COUNTED = {"prompts", "completions", "judgements", "pairs", "methods"}
 EVALUATED = {f"{part}{end}" for part in ("", "base_") for end in ("mean", "low", "high")}
 BLOCK = 16_384
+SEED = ", seed "
+"""Between an arm's name and its seed, where arms are told apart by them."""
 EVALUATED |= {"n", "difference", "difference_low", "difference_high"}
 
 
@@ -138,8 +140,8 @@ def _by_seed(run: Run) -> Run:
     seed = run.seed()
     if seed is None:
         return run
-    arm = f"{run.arm or run.label}, seed {seed}"
-    return replace(run, arm=arm, label=f"{arm}, round {run.round}" if run.arm else arm)
+    arm = f"{run.arm}{SEED}{seed}"
+    return replace(run, arm=arm, label=f"{arm}, round {run.round}")
 
 
 def _by_path(run: Run) -> Run:

@@ -92,6 +92,8 @@ def _about(runs: Sequence[Run]) -> str:
     """Arms and their rounds, in a line."""
     rounds: dict[str, list[int]] = {}
     for one in runs:
-        rounds.setdefault(one.arm or one.label, []).append(one.round)
+        rounds.setdefault(one.arm, []).append(one.round)
+    if len(rounds) > summary.ARMS:
+        return f"A report on {summary.count(len(rounds), 'arm')} with {summary.count(len(runs), 'run')} in all."
     told = [f"{arm} (round{'s' if len(of) > 1 else ''} {', '.join(map(str, of))})" for arm, of in rounds.items()]
     return f"A report on {'; '.join(told)}." if len(runs) > 1 else "A report on one run."

@@ -97,10 +97,12 @@ function item(pair) {
   const details = make("details", "pair");
   const prompt = pair.prompt.at(-1)?.content ?? pair.sides[0].text ?? pair.promptId;
   const summary = make("summary");
+  const words = make("span", "words", prompt.slice(0, 240));
+  if (data.runs.length > 1) words.prepend(make("span", "run", `${data.runs[pair.run].label} · `));
   summary.append(
     make("span", "delta", figure(pair.delta, 3)),
     make("span", "scores", pair.sides.map((side) => figure(side.score, 2)).join(" over ")),
-    make("span", "words", prompt.slice(0, 240)),
+    words,
   );
   details.append(summary);
   details.addEventListener("toggle", () => {

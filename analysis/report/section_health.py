@@ -27,13 +27,24 @@ def section(runs: Sequence[Run]) -> str:
     )
     rows = _figures(measured)
     table = page.table(["Figure", *measured], [[name, *cells] for name, cells in rows.items() if set(cells) != {"–"}])
+    told = limits.told(found)
     parts = [table, _retests(measured), _judges(measured), _texts(measured)]
     return page.section(
         "What speaks against trusting a rating",
         note,
-        page.sentences(limits.told(found), "warnings") if limits.told(found) else page.paragraph("No limit is passed."),
+        page.sentences(told, "warnings") if told else page.paragraph("No limit is passed."),
+        _unmeasured(runs),
         page.folded("All figures", *parts),
     )
+
+
+def _unmeasured(runs: Sequence[Run]) -> str:
+    """That the section is not about all runs; "" where it is."""
+    without = sum("health" not in run.stats for run in runs)
+    if not without:
+        return ""
+    told = f"{without:,} of {len(runs):,} runs do not tell their health and have no part in this"
+    return page.paragraph(f"{told}; `wim pair RUN` measures it.")
 
 
 def sentence(runs: Sequence[Run]) -> list[str]:
@@ -47,7 +58,8 @@ def sentence(runs: Sequence[Run]) -> list[str]:
         small = f" ({_runs(few, len(measured))} too few judgements to tell)" if few else ""
         return [f"No limit of the ratings' health is passed{small}, which does not say that a rating is right."]
     what = "1 limit of the ratings' health is" if sum(counts) == 1 else f"{sum(counts):,} limits of health are"
-    where = "" if len(measured) == 1 else f", in {sum(map(bool, counts)):,} of {len(measured):,} runs"
+    known = "runs" if len(measured) == len(runs) else f"runs whose health is known (of {len(runs):,})"
+    where = "" if len(measured) == 1 else f", in {sum(map(bool, counts)):,} of {len(measured):,} {known}"
     return [f"{what} passed{where}: what the warnings below name is not to be trusted without a look."]
 
 

@@ -8,6 +8,7 @@ import polars as pl
 
 from analysis import charts, page, winrate
 from analysis.report import charts as own
+from analysis.report.summary import ARMS, moves
 from analysis.runs import Run
 from builder import evaluate, tables
 
@@ -30,8 +31,10 @@ def coverage(runs: Sequence[Run]) -> str:
         orient="row",
     )
     times = {when: index for _, index, when, _ in sorted(measured, key=lambda entry: entry[1])}
-    told = "; ".join(f"{arm} {_gained(points, arm)}" for arm in arms)
-    chart = page.figure(charts.coverage(points, arms, list(times)), "Before and after each round", f"{told}.")
+    told = moves({arm: _ends(points, arm) for arm in arms}, "{:.1%}")
+    chart = page.figure(
+        charts.coverage(points, arms, list(times)), "Before and after each round", f"First to last: {told}."
+    )
     head = ["Arm", "When", "Coverage", "95% interval", "Gain since before", "95% interval of the gain"]
     table = page.table(head, [[arm, when, *_coverage_cells(found)] for arm, _, when, found in measured], 2)
     note = (
@@ -42,9 +45,9 @@ def coverage(runs: Sequence[Run]) -> str:
     return page.section("True coverage", note, chart, table, _arms_compared([run for run, _ in evaluated]))
 
 
-def _gained(points: pl.DataFrame, arm: str) -> str:
+def _ends(points: pl.DataFrame, arm: str) -> tuple[float, float]:
     means = points.filter(pl.col("arm") == arm)["mean"]
-    return f"{means[0]:.1%} to {means[-1]:.1%}"
+    return float(means[0]), float(means[-1])
 
 
 def _measured(evaluated: Iterable[tuple[Run, Mapping[str, Any]]]) -> Iterable[tuple[str, int, str, Mapping[str, Any]]]:
@@ -82,7 +85,8 @@ def _arms_compared(runs: Sequence[Run]) -> str:
             zero = found["difference_low"] <= 0 <= found["difference_high"]
             rows.append([f"{one} less {other}", *_difference(found), "yes" if zero else "no"])
     head = [f"Arms after round {last}", "Difference", "95% interval", "Interval includes zero"]
-    return page.table(head, rows) if rows else ""
+    table = page.table(head, rows) if rows else ""
+    return page.folded("The arms against each other", table) if len(values) > ARMS and rows else table
 
 
 def wins(runs: Sequence[Run]) -> str:

@@ -6,6 +6,7 @@ import polars as pl
 
 from analysis import page
 from analysis.report import charts
+from analysis.report.summary import moves
 from analysis.runs import Run
 from builder import tables
 
@@ -29,10 +30,7 @@ def section(runs: Sequence[Run]) -> str:
     }
     known = {name: column for name, column in columns.items() if any(column[0](run) is not None for run in runs)}
     several = len({run.round for run in runs}) > 1
-    rows = [
-        [run.arm or run.label, str(run.round), *(_cell(value(run), form) for value, form in known.values())]
-        for run in runs
-    ]
+    rows = [[run.arm, str(run.round), *(_cell(value(run), form) for value, form in known.values())] for run in runs]
     note = (
         "Ties are of judged pairs, means on each rating's own scale (WIM from 0 to 10), letters the median length of a "
         "completion."
@@ -61,12 +59,9 @@ def _figures(runs: Sequence[Run], columns: dict[str, tuple[Value, str]]) -> list
 
 def _moved(points: pl.DataFrame, arms: Sequence[str], form: str) -> str:
     """From the first to the last round, arm by arm, in a sentence."""
-    told = []
-    for arm in arms:
-        values = points.filter(pl.col("arm") == arm).sort("round")["value"].to_list()
-        if len(values) > 1:
-            told.append(f"{arm} {form.format(values[0])} to {form.format(values[-1])}")
-    return f"First to last round: {'; '.join(told)}." if told else ""
+    rows = {arm: points.filter(pl.col("arm") == arm).sort("round")["value"] for arm in arms}
+    ends = {arm: (float(values[0]), float(values[-1])) for arm, values in rows.items() if len(values) > 1}
+    return f"First to last round: {moves(ends, form)}." if ends else ""
 
 
 def _of(method: str, name: str) -> Value:

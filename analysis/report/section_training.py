@@ -11,7 +11,7 @@ from analysis.paper import logged, trajectories
 from analysis.paper.experiment import NO_SEED, Cell
 from analysis.paper.logged import Logged
 from analysis.paper.trajectories import Fit
-from analysis.report.summary import count
+from analysis.report.summary import count, moves
 from analysis.runs import Run
 
 ADVANTAGE = "rewards/margins"
@@ -21,7 +21,6 @@ DRAWN = {
     "entropy": "Entropy",
 }
 POINTS = trajectory_charts.POINTS
-ENDS = 0.1
 
 Rows = dict[str, Logged]
 
@@ -63,14 +62,14 @@ def _line(title: str, rows: Rows) -> str:
         trajectory_charts.thinned(of.together).select(pl.lit(arm).alias("arm"), "step", value="mean")
         for arm, of in rows.items()
     )
-    told = "; ".join(f"{arm} {_ends(of)}" for arm, of in rows.items())
+    told = moves({arm: _ends(of) for arm, of in rows.items()}, "{:.3f}")
     return page.figure(charts.training(points, title, list(rows)), title, f"First to last tenth: {told}.")
 
 
-def _ends(of: Logged) -> str:
+def _ends(of: Logged) -> tuple[float, float]:
     row = of.together[0]
-    size = max(round(ENDS * len(row)), 1)
-    return f"{row[:size].mean():.3f} to {row[-size:].mean():.3f}"
+    size = logged.window(row)
+    return float(row[:size].mean()), float(row[-size:].mean())
 
 
 def _advantage(rows: Rows) -> str:
@@ -103,7 +102,8 @@ def _told(fit: Fit | None) -> str:
     if fit is None:
         return "Too few steps to fit a curve."
     curve = fit.chosen
-    explained = "" if curve.r2 is None else f"; it explains {curve.r2:.0%} of the variance"
+    flat = curve.r2 is None or curve.family == "constant"
+    explained = "" if flat else f"; it explains {curve.r2:.0%} of the variance"
     again = f"chosen again in {curve.chosen_share:.0%} of resamples"
     said = trajectories.equation(curve)
     return f"{said[0].upper()}{said[1:]}; {again}{explained}."

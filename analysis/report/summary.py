@@ -31,6 +31,8 @@ def _themes(themed: Sequence[Themed]) -> list[str]:
 def _ties(runs: Sequence[Run]) -> str:
     number = _tied("the judge's numbers", [run.stats["methods"]["numerical"] for run in runs])
     text = _tied("WIM ratings", [run.stats["methods"]["wim"] for run in runs])
+    if not any(run.stats["methods"][rating]["judged_pairs"] for run in runs for rating in ("numerical", "wim")):
+        return "No two completions of a prompt could be compared, so there are neither ties nor pairs."
     found = f"{number[0].upper()}{number[1:]}; {text}."
     return f"{found} Fewer ties leave more pairs; whether they are better is another question."
 
@@ -50,7 +52,7 @@ def _pairs(runs: Sequence[Run]) -> str:
     where = "" if len(runs) == 1 else f" in {len(runs)} runs"
     return (
         f"{count(made, 'preference pair')} came out{where}: of {count(total, 'prompt')}, {paired:,} gave pairs, "
-        f"{tied:,} only ties, and {too_few:,} had fewer than two completions to compare."
+        f"{tied:,} gave only ties, and {too_few:,} had fewer than two completions to compare."
     )
 
 
@@ -91,6 +93,14 @@ def _moved(run: Run, found: Mapping[str, Any]) -> str:
         f"{found['mean']:.1%} after round {run.round}, a difference of {100 * difference:+.1f} points "
         f"(95% interval {100 * low:+.1f} to {100 * high:+.1f}), {verdict}."
     )
+
+
+def moves(ends: Mapping[str, tuple[float, float]], form: str) -> str:
+    """From where to where a value has gone in each arm, by its two ends; of many arms in how many it rose and fell."""
+    if len(ends) <= ARMS:
+        return "; ".join(f"{arm} {form.format(first)} to {form.format(last)}" for arm, (first, last) in ends.items())
+    rose, fell = sum(last > first for first, last in ends.values()), sum(last < first for first, last in ends.values())
+    return f"it rose in {rose} and fell in {fell} of {len(ends)} arms"
 
 
 def count(number: int, noun: str) -> str:

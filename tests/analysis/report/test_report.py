@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from report_runs import benchmarked, evaluated, trained
 
-from analysis import histograms, runs, winrate
+from analysis import charts, histograms, runs, winrate
 from analysis.report import assemble, summary
 from builder import params, tables
 from builder.errors import WimError
@@ -445,6 +445,50 @@ def test_many_arms_are_told_in_one_sentence(run: Path, tmp_path: Path) -> None:
     assert told == (
         "True coverage on held-out prompts rose in 7 of 8 arms and fell in 1 (95% intervals), by -10.0 to +10.0 points."
     )
+
+
+def test_of_many_arms_figures_tell_how_many_rose() -> None:
+    few = {"a": (0.1, 0.2), "b": (0.5, 0.5)}
+    assert summary.moves(few, "{:.0%}") == "a 10% to 20%; b 50% to 50%"
+    many = {f"arm{place}": (1.0, 2.0 if place < 4 else 0.5) for place in range(7)}
+    assert summary.moves(many | {"flat": (1.0, 1.0)}, "{:.2f}") == "it rose in 4 and fell in 3 of 8 arms"
+
+
+def test_the_seeds_of_an_arm_have_its_colour() -> None:
+    found = charts.colours(["numerical, seed 1", "mine, seed 1", "numerical, seed 2", "mine, seed 2", "other, seed 1"])
+    first, mine, again, likewise, other = found.values()
+    assert first == again == charts.FIXED["numerical"]
+    assert mine == likewise != other
+
+
+def test_runs_that_do_not_tell_their_health_are_counted(run: Path, tmp_path: Path) -> None:
+    older = shutil.copytree(run, tmp_path / "older" / "0")
+    stats = tables.read_json(older / "stats.json")
+    del stats["health"]
+    tables.write_json(older / "stats.json", stats)
+    _, page = written([run, older], tmp_path / "report.html")
+    assert "1 of 2 runs do not tell their health and have no part in this; " in page.words
+    _, page = written([run], tmp_path / "report.html")
+    assert not any("do not tell their health" in word for word in page.words)
+
+
+def test_where_nothing_can_be_compared_the_summary_says_so(tmp_path: Path, wim: Callable[..., int]) -> None:
+    record = {"prompt": "Why?", "completion": "So.", "feedback": "The reason is missing.", "rating": 5}
+    (tmp_path / "one.jsonl").write_text(json.dumps(record))
+    assert wim("build", "one.jsonl", "--out", "one") == 0
+    _, page = written([Path("one")], tmp_path / "report.html")
+    assert "No two completions of a prompt could be compared, so there are neither ties nor pairs." in page.words
+    assert page.pairs == {}
+
+
+def test_ties_alone_are_shown(tmp_path: Path, wim: Callable[..., int]) -> None:
+    records = [{"prompt": "Why?", "completion": text, "rating": 5} for text in ("So.", "Thus.")]
+    (tmp_path / "tied.jsonl").write_text("\n".join(map(json.dumps, records)))
+    assert wim("build", "tied.jsonl", "--out", "tied", "--set", "rate.method=numerical") == 0
+    _, page = written([Path("tied")], tmp_path / "report.html")
+    (pair,) = page.pairs["pairs"]
+    assert (pair["why"], pair["delta"], pair["said"]) == ("tie", 0, "ties")
+    assert page.row("tied", "number")[:3] == ["100.00%", "1", "1"]
 
 
 def test_seeds_tell_runs_apart(experiment_runs: list[Path]) -> None:

@@ -241,6 +241,7 @@ def test_runs_can_be_told_apart(run: Path, tmp_path: Path, open_page: OpenPage) 
     opened = open_page(written([run, later], tmp_path / "both.html"))
     every = count(opened.page)
     field(opened.page, "run").select_option("1")
+    assert opened.page.locator("#pairs-list .words").first.inner_text().startswith("wim, round 1 · Describe")
     assert count(opened.page) == every / 2
     opened.page.locator("#pairs-list summary").first.click()
     assert "wim, round 1" in unfolded(opened.page).inner_text()
