@@ -100,6 +100,6 @@ def test_rounds_tell_what_became_of_the_pairs(built: Path, run: Path) -> None:
     assert unpaired == before["tied"] + before["too_few"]
 
 
-def test_a_notebook_reads_a_dataset_by_its_name_on_the_hub(built: Path, tmp_path: Path, hub: Any) -> None:
-    notebook = next(each for each in NOTEBOOKS if each.stem == "rounds")
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda each: each.stem)
+def test_it_reads_a_dataset_by_its_name_on_the_hub(notebook: Path, built: Path, tmp_path: Path, hub: Any) -> None:
     assert expected(notebook, built)(prints(notebook, NAME, **hub.environment(tmp_path / "home")))

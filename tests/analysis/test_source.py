@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from analysis import published, source
-from builder import pair, params, publish, tables
+from builder import pair, params, publish, rate, tables
 from builder.errors import WimError
 
 
@@ -15,6 +15,17 @@ def test_a_dataset_is_as_its_run(built: Path, dataset: Path) -> None:
     assert one.label == other.label == "wim-round0"
     assert source.ties(one).equals(source.ties(other))
     assert one.pairs.sort("pair_id").equals(other.pairs.sort("pair_id"))
+
+
+@pytest.mark.parametrize(("scale", "rescale"), [([0, 20], "false"), ([1, 8], "true"), ([0, 100], "true")])
+def test_a_dataset_has_the_scale_of_its_run(run: Path, tmp_path: Path, scale: list[int], rescale: str) -> None:
+    settings = params.load(None, [f"rating.scale={scale}", f"rating.rescale={rescale}"], "", 0)
+    for stage in (rate, pair):
+        stage.run(run, settings)
+    publish.run([run], tmp_path / "dataset", settings)
+    one, other = source.read(str(run)), source.read(str(tmp_path / "dataset"))
+    assert one.scales == other.scales == {"numerical": tuple(scale), "wim": (0, 10)}
+    assert source.ties(one).equals(source.ties(other))
 
 
 def test_the_runs_of_a_dataset_are_apart(built: Path, run: Path, tmp_path: Path) -> None:
