@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 BREAK = re.compile(r"[.,;:!?()\[\]{}<>\"“”„«»\n]+")
 WORD = re.compile(r"[^\W\d_](?:[^\W_]|['’-](?=[^\W_]))+")
 PHRASES = 3
+HOLDING = {"did", "didn't", "didn’t", "does", "doesn't", "doesn’t", "don't", "don’t", "isn't", "isn’t"}
+"""Words that scikit-learn's list of those that only hold a sentence together lacks, and feedback is full of."""
 
 
 def phrases(groups: Sequence[Sequence[str]], count: int = PHRASES) -> list[list[str]]:
@@ -18,7 +20,8 @@ def phrases(groups: Sequence[Sequence[str]], count: int = PHRASES) -> list[list[
     A phrase weighs p log(p / q), where p is the share of the group's texts that hold it and q that of all texts: what
     it adds to the Kullback-Leibler divergence of the group from the whole. As in class-based tf-idf (Grootendorst,
     "BERTopic", 2022) each group counts as one document, but a word that is everywhere weighs nothing. Words that only
-    hold a sentence together (scikit-learn's English list) are left out, and with them every pair that has one.
+    hold a sentence together (scikit-learn's English list and ``HOLDING``) are left out, and with
+    them every pair that has one.
     """
     from sklearn.feature_extraction.text import CountVectorizer
 
@@ -60,11 +63,11 @@ def _best(known: NDArray[np.str_], scores: NDArray[np.float64], count: int) -> l
 
 def _said(text: str) -> Iterator[str]:
     """The words and the pairs of neighbouring words of a text, in small letters; no pair across a comma or stop."""
-    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS as HOLDING
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
     for part in BREAK.split(text.lower()):
         words = WORD.findall(part)
-        telling = [word not in HOLDING for word in words]
+        telling = [word not in ENGLISH_STOP_WORDS and word not in HOLDING for word in words]
         for place, word in enumerate(words):
             if telling[place]:
                 yield word

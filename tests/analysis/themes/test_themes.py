@@ -156,6 +156,7 @@ def test_a_name_is_made_of_what_tells_a_group_from_the_others() -> None:
 def test_a_name_holds_no_word_twice_and_no_pair_across_a_comma() -> None:
     (phrases,) = names.phrases([["habitat, diet and size", "habitat, diet and size"]])
     assert sorted(phrases) == ["diet", "habitat", "size"]
+    assert names.phrases([["It does not say when.", "It doesn’t say who."]]) == [["say"]]
     assert names.phrases([["!!", "123"], ["the and of"]]) == [[], []]
 
 
