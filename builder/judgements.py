@@ -68,6 +68,16 @@ def with_prompts(judgements: pl.DataFrame, prompts: pl.DataFrame) -> pl.DataFram
     return judgements.join(asked, on="prompt_id", how="left", maintain_order="left")
 
 
+def said() -> pl.Expr:
+    """The text of a prompt's turns, null where they are not known.
+
+    System turns are left out: prompts that share a long one would all be near each other.
+    """
+    element = pl.element()
+    content = element.filter(element.struct.field("role") != "system").struct.field("content")
+    return pl.when(pl.col("messages").list.len() > 0).then(pl.col("messages").list.eval(content).list.join("\n\n"))
+
+
 def is_empty(text: pl.Expr) -> pl.Expr:
     """An empty completion is white space only: it is accepted, and never ratable."""
     return text.str.strip_chars().str.len_bytes() == 0

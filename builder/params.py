@@ -36,14 +36,18 @@ class Model:
 class Prompts:
     """``source``: JSONL, JSON, CSV, Parquet or a Hub dataset; ``heldout`` the same, for `wim evaluate`.
 
-    The demo's prompts bring their own held-out ones.
+    The demo's prompts bring their own held-out ones. A prompt whose embedding has a cosine above ``near`` to a prompt
+    of ``decontaminate`` (benchmarks, sources like the others) is left out.
     """
 
     source: str = DEMO + "prompts.jsonl"
     heldout: str | None = None
     limit: int | None = None
+    decontaminate: tuple[str, ...] = ()
+    near: float = 0.95
 
     def __post_init__(self) -> None:
+        require(0 < self.near < 1, "prompts.near", "above 0 and below 1", self.near)
         require(self.limit is None or self.limit >= 1, "prompts.limit", "null or at least 1", self.limit)
         if self.heldout is None and self.source == DEMO + "prompts.jsonl":
             object.__setattr__(self, "heldout", DEMO + "heldout.jsonl")

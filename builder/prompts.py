@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from builder import ids, records, tables
+from builder import decontaminate, ids, records, tables
 from builder.errors import InputError
 from builder.models import ROOT
 from builder.params import Params
@@ -19,7 +19,8 @@ from builder.records import Bad, FieldError, Record, Rejected
 class Made:
     """What became of the records: prompts in, duplicates and bad ones counted.
 
-    ``prompt_conflicts``: prompt ids that came with more than one prompt.
+    ``prompt_conflicts``: prompt ids that came with more than one prompt. ``contaminated``: prompts left out since
+    they nearly repeat one of a benchmark; contaminated.parquet has them with what they repeat.
     """
 
     prompts: int
@@ -27,6 +28,7 @@ class Made:
     duplicates: int
     rejected: int
     prompt_conflicts: int
+    contaminated: int = 0
 
 
 def run(folder: Path, params: Params) -> Made:
@@ -44,12 +46,32 @@ def run(folder: Path, params: Params) -> Made:
             fault = f"; the first fault: {rejected.records[0]}" if rejected.records else ""
             raise InputError(f"{source}: no usable prompt{fault}")
     _check_apart(frame, heldout, settings.source, settings.heldout or "")
+    contaminated = _contaminated(folder, frame, params)
+    frame = contaminated.without(frame)
+    if frame.is_empty():
+        raise InputError(f"{settings.source}: every prompt nearly repeats one of prompts.decontaminate")
     for name, table, source in (("prompts", frame, settings.source), ("heldout", heldout, settings.heldout)):
         file = _file(source) if source else None
-        about = tables.metadata("prompts", {"limit": settings.limit}, {"source": file} if file else {})
+        how = {"limit": settings.limit} | ({"decontaminate": len(contaminated)} if settings.decontaminate else {})
+        about = tables.metadata("prompts", how, {"source": file} if file else {})
         tables.write(tables.path(folder, name), name, table, about)
     bad = len(rejected.records)
-    return Made(len(frame), len(heldout), duplicates + more, bad, conflicts + more_conflicts)
+    return Made(len(frame), len(heldout), duplicates + more, bad, conflicts + more_conflicts, len(contaminated))
+
+
+def _contaminated(folder: Path, prompts: pl.DataFrame, params: Params) -> decontaminate.Contaminated:
+    """Those that nearly repeat a benchmark's; told in a table of their own, which is there only if there are any."""
+    settings, told = params.prompts, folder / "contaminated.parquet"
+    told.unlink(missing_ok=True)
+    if not settings.decontaminate:
+        return decontaminate.NONE
+    benchmarks = {source: collect(read(source), None, Rejected())[0] for source in settings.decontaminate}
+    found = decontaminate.find(prompts, benchmarks, settings.near, params.embed)
+    if len(found):
+        table = found.found.to_arrow()
+        with tables.writer(told, table.schema, {"stage": "prompts"}) as out:
+            out.write_table(table)
+    return found
 
 
 def _check_apart(frame: pl.DataFrame, heldout: pl.DataFrame, source: str, heldout_source: str) -> None:

@@ -4,12 +4,11 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from builder import embed
+from builder import embed, neighbours
 from builder.errors import WimError
-from builder.health.generic import NEAR, Floats, of_length_1
+from builder.neighbours import Floats, Index, units_of
 from builder.params import Embed
 
 BLOCK = 4096
@@ -18,20 +17,29 @@ BLOCK = 4096
 def beside_others(prompts: Callable[[], Iterator[pl.DataFrame]], few: pl.Series, embedder: Embed) -> pl.Series:
     """Those of the prompt ids ``few`` that cannot be parted from the other prompts.
 
-    They are near (a cosine of at least ``NEAR``) one of the others, or near one of the few that is. ``prompts`` gives
+    They are near (builder.neighbours.NEAR) one of the others, or near one of the few that is. ``prompts`` gives
     all of them anew, prompt_id and text in blocks. Raises WimError where FAISS is not installed.
     """
     if few.is_empty():
         return few
+    _check_installed()
     names = pl.concat(block["prompt_id"] for block in prompts())
     texts = lambda: (text for block in prompts() for text in block["text"])  # noqa: E731
     stored = embed.streamed(texts, len(names), embedder, "near duplicates")
     place = np.full(len(names), -1)
     chosen = np.flatnonzero(names.is_in(few.implode()).to_numpy())
     place[chosen] = np.arange(len(chosen))
-    blocks = lambda: (_units(table) for table in stored.blocks(BLOCK, ["embedding"]))  # noqa: E731
+    blocks = lambda: (units_of(table) for table in stored.blocks(BLOCK, ["embedding"]))  # noqa: E731
     beside, pairs = _near(blocks, place)
     return names.gather(chosen[_spread(beside, pairs)]).unique().sort()
+
+
+def _check_installed() -> None:
+    """Before all prompts are embedded for it."""
+    try:
+        neighbours.library()
+    except WimError as error:
+        raise WimError(f"publish: {error}; publish.test: 0 makes no split") from error
 
 
 def _near(
@@ -41,29 +49,23 @@ def _near(
 
     ``place``: for every row its number among the few, or -1.
     """
-    index, start = _index(blocks, place), 0
-    beside, pairs = np.zeros(index.ntotal, np.bool_), [np.empty((0, 2), np.int64)]
-    for units in blocks():
-        ends, _, found = index.range_search(units, NEAR)
-        asking = np.repeat(place[start : start + len(units)], np.diff(ends.astype(np.int64)))
+    index, start = Index(_few(blocks, place)), 0
+    beside, pairs = np.zeros(index.size, np.bool_), [np.empty((0, 2), np.int64)]
+    for vectors in blocks():
+        query, found, _ = index.near(vectors)
+        asking = place[start + query]
         beside[found[asking < 0]] = True
         pairs.append(np.stack([asking, found], axis=1)[asking >= 0])
-        start += len(units)
+        start += len(vectors)
     return beside, np.concatenate(pairs)
 
 
-def _index(blocks: Callable[[], Iterator[Floats]], place: NDArray[np.int64]) -> "faiss.IndexFlatIP":  # type: ignore[name-defined]  # noqa: F821
-    try:
-        import faiss
-    except ImportError as error:
-        told = "near duplicates across the splits are found by FAISS, which is not installed (pip install faiss-cpu)"
-        raise WimError(f"publish: {told}; publish.test: 0 makes no split") from error
-    index, start = None, 0
-    for units in blocks():
-        index = index or faiss.IndexFlatIP(units.shape[1])
-        index.add(units[place[start : start + len(units)] >= 0])
-        start += len(units)
-    return index
+def _few(blocks: Callable[[], Iterator[Floats]], place: NDArray[np.int64]) -> Floats:
+    start, taken = 0, []
+    for vectors in blocks():
+        taken.append(vectors[place[start : start + len(vectors)] >= 0])
+        start += len(vectors)
+    return np.concatenate(taken)
 
 
 def _spread(beside: NDArray[np.bool_], pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -74,9 +76,3 @@ def _spread(beside: NDArray[np.bool_], pairs: NDArray[np.int64]) -> NDArray[np.b
         if (reached == beside).all():
             return reached
         beside = reached
-
-
-def _units(table: pa.Table) -> Floats:
-    column = table["embedding"].combine_chunks()
-    flat = column.flatten().to_numpy(zero_copy_only=False)
-    return of_length_1(flat.reshape(len(column), -1))

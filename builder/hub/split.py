@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from builder import ids, rows, tables
+from builder import ids, judgements, rows, tables
 from builder.hub import duplicates
 from builder.params import Embed
 
@@ -53,16 +53,10 @@ def split(files: Sequence[Path], share: float, embedder: Embed) -> Split:
 
 
 def _texts(files: Sequence[Path]) -> Iterator[pl.DataFrame]:
-    """prompt_id and text (null where it is not known) in blocks.
-
-    System turns are left out: prompts that share a long one would all be near each other.
-    """
-    element = pl.element()
-    said = element.filter(element.struct.field("role") != "system").struct.field("content")
-    text = pl.when(pl.col("messages").list.len() > 0).then(pl.col("messages").list.eval(said).list.join("\n\n"))
+    """prompt_id and text (null where it is not known) in blocks."""
     for file in files:
         for block in tables.read_blocks(file, "prompts", ["prompt_id", "messages"], "prompt_id", rows.BLOCK):
-            yield block.select("prompt_id", text.alias("text"))
+            yield block.select("prompt_id", judgements.said().alias("text"))
 
 
 def _known_texts(files: Sequence[Path]) -> Iterator[pl.DataFrame]:
