@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from annotating import Served
+from annotate_server import Served
 from browsing import PHONE, TOTAL, at, begin, expect, press, told
 
 Open = Callable[..., Any]

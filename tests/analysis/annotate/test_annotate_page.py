@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 import polars as pl
 import pytest
-from annotating import HOSTILE, SECRET, Served, records
+from annotate_server import Served
+from annotating import HOSTILE, SECRET, records
 from browsing import PHONE, TOTAL, at, begin, expect, other_site, press, told
 
 from analysis.annotate.store import NAME

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from annotating import Served, Visitor
+from annotate_server import Served, Visitor
 
 from analysis.annotate.store import NAME
 
