@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from builder import generate, rows
 from builder.engines import Request, Sampling
+from builder.errors import ParamsError
+from builder.judges import Judge, PairJudge, can_structure
 from builder.params import Params
 from builder.policy import Policy
 from builder.statuses import Reason
@@ -64,10 +66,15 @@ def attempts(questions: Questions, by: Policy, params: Params, answer: Answer[Fo
     return made
 
 
-def sampling(pattern: Callable[[int], str], params: Params, attempt: int) -> Sampling:
-    """The first attempt as set; a retry is drawn at the retry temperature, or it would say the same again."""
+def sampling(judge: Judge | PairJudge, params: Params, attempt: int) -> Sampling:
+    """The first attempt as set; a retry is drawn at the retry temperature, or it would say the same again.
+
+    Raises ParamsError for ``judge.structured`` with a judge that has no pattern.
+    """
     settings = params.judge
-    held = pattern(settings.max_tokens) if settings.structured else None
+    if settings.structured and not can_structure(judge):
+        raise ParamsError(f"judge.structured: the judge {settings.name} has no pattern; leave it false, or write one")
+    held = judge.pattern(settings.max_tokens) if settings.structured else None
     if attempt:
         return Sampling(settings.retry_temperature, settings.max_tokens, pattern=held)
     return Sampling(settings.temperature, settings.max_tokens, contrastive=settings.contrastive, pattern=held)

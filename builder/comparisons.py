@@ -41,7 +41,7 @@ class Compared:
 
     def requests(self, wanted: NDArray[np.bool_], attempt: int, by: Policy, params: Params) -> Iterator[Request]:
         """As ``asking.Questions``."""
-        sampling, asked = asking.sampling(self.judge.pattern, params, attempt), iter(wanted)
+        sampling, asked = asking.sampling(self.judge, params, attempt), iter(wanted)
         for block in self._texts():
             for a, b, text_a, text_b, messages in block.iter_rows():
                 for first, second, names in ((text_a, text_b, (a, b)), (text_b, text_a, (b, a))):

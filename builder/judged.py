@@ -36,7 +36,7 @@ class Asked:
 
     def requests(self, wanted: NDArray[np.bool_], attempt: int, by: Policy, params: Params) -> Iterator[Request]:
         """As ``asking.Questions``."""
-        sampling, start = asking.sampling(self.judge.pattern, params, attempt), 0
+        sampling, start = asking.sampling(self.judge, params, attempt), 0
         for block in self.blocks():
             chosen = block.filter(wanted[start : start + len(block)])
             for name, text, messages in chosen.select("completion_id", "text", "messages").iter_rows():

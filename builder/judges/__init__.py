@@ -11,7 +11,17 @@ from builder.statuses import RatingStatus, Reason, WimStatus
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
-__all__ = ["DEFAULT", "Judge", "PairJudge", "Reading", "Settings", "compares", "has_aspects", "has_text"]
+__all__ = [
+    "DEFAULT",
+    "Judge",
+    "PairJudge",
+    "Reading",
+    "Settings",
+    "can_structure",
+    "compares",
+    "has_aspects",
+    "has_text",
+]
 
 DEFAULT = Settings()
 
@@ -36,7 +46,8 @@ class Reading:
 class Judge(Protocol):
     """A module of this folder holds a class ``Judge`` made from the rating scale (low, high) and the block ``judge``.
 
-    Raises ParamsError for settings that it cannot follow.
+    Raises ParamsError for settings that it cannot follow. ``pattern`` and ``fills`` are for ``judge.structured``; a
+    judge without them is asked in free text.
     """
 
     def __init__(self, scale: tuple[float, float], settings: Settings = ...) -> None: ...
@@ -88,6 +99,11 @@ class PairJudge(Protocol):
 def compares(judge: Judge | PairJudge) -> "TypeIs[PairJudge]":
     """Whether a judge looks at two completions at a time."""
     return bool(getattr(judge, "compares", False))
+
+
+def can_structure(judge: Judge | PairJudge) -> bool:
+    """Whether a judge's answers can be held to a pattern."""
+    return hasattr(judge, "pattern") and (compares(judge) or hasattr(judge, "fills"))
 
 
 def has_aspects(judge: Judge | PairJudge) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builder import pairwise, params
+from builder import asking, pairwise, params
 from builder.errors import ParamsError
 from builder.judges import Reading, aspects, likert, rubric, wim
 from builder.judges import pairwise as pairs
@@ -261,3 +261,20 @@ def test_jurors_take_what_the_block_says_and_are_called_by_name_label_or_model()
         ("b", "brief", 99),
         ("likert", "default", 99),
     ]
+
+
+class Plain:
+    """What docs/judges.md shows as a judge of one's own has: no pattern."""
+
+    def __init__(self, scale: Any, settings: Any) -> None: ...
+
+    def messages(self, prompt: Any, completion: str) -> Any: ...
+
+    def read(self, raw: str, finish_reason: str | None = None) -> Any: ...
+
+
+def test_a_judge_without_a_pattern_is_asked_in_free_text_only() -> None:
+    judge: Any = Plain(None, None)
+    assert asking.sampling(judge, params.load(None), 0).pattern is None
+    with pytest.raises(ParamsError, match=r"judge\.structured: the judge wim has no pattern"):
+        asking.sampling(judge, params.load(None, ["judge.structured=true"]), 0)
