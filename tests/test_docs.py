@@ -1,36 +1,63 @@
-"""The commands in README and docs/ exist: each `wim` line parses, each linked file is there."""
+"""README and docs/: what they link to is there, each task has its page, and parameters that they show are valid.
+
+That their commands run: test_docs_run.py.
+"""
 
 import re
-import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
+from documented import PAGES, ROOT, Step, steps
 
-from builder.arguments import parser
+from builder import params
 
-ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
-COMMANDS = [
-    (page.name, line.split("#")[0].strip())
-    for page in PAGES
-    for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL)
-    for line in block.splitlines()
-    if line.startswith("wim ")
-]
+YAML = [step for page in PAGES for step in steps(page) if step.language == "yaml"]
+TASKS = {
+    "critiques to a dataset": "docs/import.md",
+    "the paper": "docs/experiment.md",
+    "own judge": "docs/judges.md#a-judge-of-your-own",
+    "own rating": "docs/ratings.md#a-rating-of-your-own",
+    "annotation by people": "docs/annotate.md",
+    "publish": "docs/publish.md",
+    "cluster": "docs/cluster.md",
+    "troubleshooting": "docs/troubleshooting.md",
+}
 
 
-@pytest.mark.parametrize(("page", "command"), COMMANDS)
-def test_a_documented_command_parses(page: str, command: str) -> None:
-    del page
-    parser().parse_args(shlex.split(command)[1:])
+def anchors(page: Path) -> set[str]:
+    """Of the page's headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title).lower().replace(" ", "-") for title in titles}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_what_a_page_links_to_is_there(page: Path) -> None:
-    for target in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text()):
-        assert (page.parent / target).exists(), target
+    for target in re.findall(r"\]\((?!http)([^)]+)\)", page.read_text()):
+        name, _, anchor = target.partition("#")
+        file = page.parent / name if name else page
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file), target
 
 
-def test_the_make_targets_of_the_readme_are_there() -> None:
+@pytest.mark.parametrize("task", TASKS)
+def test_the_readme_leads_to_each_task(task: str) -> None:
+    assert f"({TASKS[task]})" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("step", YAML, ids=lambda step: step.page)
+def test_documented_parameters_are_valid(step: Step, tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text(step.text)
+    assert set(yaml.safe_load(step.text)) <= set(vars(params.load(tmp_path / "params.yaml")))
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "docs/cluster").glob("*.sh")), ids=lambda script: script.name)
+def test_the_clusters_scripts_are_bash(script: Path) -> None:
+    subprocess.run(["bash", "-n", script], check=True)
+
+
+def test_the_make_targets_of_the_pages_are_there() -> None:
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert set(re.findall(r"^make ([a-z-]+)", (ROOT / "README.md").read_text(), re.MULTILINE)) <= set(targets)
+    commands = [step.text.split() for page in PAGES for step in steps(page) if step.text.startswith("make ")]
+    assert {words[1] for words in commands} <= set(targets)
