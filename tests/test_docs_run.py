@@ -80,6 +80,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(folder)
         docs_folder.make(folder)
         cli.main("publish runs/wim/0 runs/wim/1 --out dataset".split())
+        cli.main("publish runs/mine --out mine".split())  # keeps its prompts' vectors: no page embeds them again
     return folder
 
 
