@@ -4,6 +4,7 @@ That their commands run: test_docs_run.py.
 """
 
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -12,7 +13,9 @@ import yaml
 from documented import PAGES, ROOT, Step, steps
 
 from builder import params
+from builder.arguments import parser
 
+COMMANDS = [step for page in PAGES for step in steps(page) if step.text.startswith("wim ")]
 YAML = [step for page in PAGES for step in steps(page) if step.language == "yaml"]
 TASKS = {
     "critiques to a dataset": "docs/import.md",
@@ -30,6 +33,12 @@ def anchors(page: Path) -> set[str]:
     """Of the page's headings, as GitHub makes them."""
     titles = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title).lower().replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("step", COMMANDS, ids=lambda step: step.page)
+def test_a_documented_command_parses(step: Step) -> None:
+    """Also those that test_docs_run.py leaves to others."""
+    parser().parse_args(shlex.split(step.text)[1:])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
