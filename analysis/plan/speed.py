@@ -15,7 +15,7 @@ import polars as pl
 from analysis.plan.engine import devices, rows_together
 from builder import comparisons, complete, generate, panel, policy
 from builder.asking import Questions
-from builder.embed import Encoder
+from builder.encoder import Encoder
 from builder.engines import Completion, Request
 from builder.errors import EngineError
 from builder.ids import completion_id

@@ -1,5 +1,8 @@
 """Embedding with the real all-MiniLM-L6-v2, and the look-up of vectors."""
 
+import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from builder import embed, params, tables, vectors
+from builder import embed, encoder, params, tables, vectors
 from builder.errors import TableError
 from builder.ids import text_id
 from builder.params import Embed
@@ -49,7 +52,7 @@ def test_a_text_is_embedded_once_and_kept(embedded: pa.Table, monkeypatch: pytes
     def fail(*_: object) -> None:
         raise AssertionError("the model was loaded for texts that are kept")
 
-    monkeypatch.setattr(embed.Encoder, "_load", fail)
+    monkeypatch.setattr(encoder, "_load", fail)
     assert embed.embed(TEXTS, Embed()).equals(embedded)
 
 
@@ -67,6 +70,52 @@ def test_a_prompt_is_put_before_each_text(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     found = matrix(embed.embed(["copper"], Embed(prompt="query: ")))[0]
     assert np.abs(found - model.encode("query: copper")).max() < 1e-6
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_reduced_products_are_near_and_their_error_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], model: Any, dtype: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    exact = model.encode(TEXTS, show_progress_bar=False)
+    cosines = np.einsum("ij,ij->i", matrix(embed.embed(TEXTS, Embed(dtype=dtype))), exact)
+    assert 1e-7 < (1 - cosines).max() < 1e-3
+    told = capsys.readouterr().err
+    assert f"embed.dtype {dtype}: vectors up to" in told
+    assert float(told.split("up to ")[1].split()[0]) == pytest.approx((1 - cosines).max(), rel=0.2)
+
+
+def test_several_devices_share_the_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Any) -> None:
+    """Two processes on the CPU stand for two GPUs."""
+    from builder.embedders import sentence_transformers
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sentence_transformers, "_devices", lambda: ["cpu", "cpu"])
+    monkeypatch.setattr(sentence_transformers, "WORTH_PROCESSES", 4)
+    made = encoder.Encoder(Embed())
+    assert np.abs(matrix(made(TEXTS)) - model.encode(TEXTS, show_progress_bar=False)).max() < 1e-6
+    pool: Any = made.embedder.pool  # type: ignore[union-attr]
+    assert len(pool["processes"]) == 2
+    model.stop_multi_process_pool(pool)
+
+
+def test_vllm_gives_the_same_vectors(tmp_path: Path, model: Any) -> None:
+    """In a process of its own, since vLLM keeps what it has once taken."""
+    if importlib.util.find_spec("vllm") is None:
+        pytest.skip("vLLM is not installed (make setup-vllm)")
+    script = f"""
+import numpy as np
+from builder.encoder import Encoder
+from builder.params import Embed
+table = Encoder(Embed(engine="vllm"))({TEXTS!r})
+np.save("found.npy", np.array(table["embedding"].to_pylist()))
+print(table["tokens"].to_pylist(), table["truncated"].to_pylist())
+"""
+    ran = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    assert np.abs(np.load(tmp_path / "found.npy") - model.encode(TEXTS, show_progress_bar=False)).max() < 1e-5
+    tokens = [len(model.tokenizer(text)["input_ids"]) for text in TEXTS]
+    assert ran.stdout.splitlines()[-1] == f"{tokens} {[False, True, False, False, False]}"
 
 
 def test_texts_stand_in_the_order_of_first_use() -> None:

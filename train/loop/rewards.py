@@ -11,7 +11,8 @@ from typing import Any
 
 import polars as pl
 
-from builder import embed, ids, panel, params, ratings, tables
+from builder import ids, panel, params, ratings, tables
+from builder.encoder import Encoder
 from builder.errors import ParamsError, TableError
 from builder.params import Params
 from builder.policy import Policy
@@ -44,7 +45,7 @@ class WimReward:
         panel.single(params, "the reward in the loop takes")
         self.params, self.by, self.source = params, by, source
         self.verifier, self.zeta = VERIFIERS.get(verifier), zeta
-        self.encoder = embed.Encoder(params.embed)
+        self.encoder = Encoder(params.embed)
         self.written: Counter[str] = Counter()
         self.record: Record | None = None
 

@@ -8,6 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from builder import asking, embed, generate, judgements, panel, rate, ratings, tables
+from builder.encoder import Encoder
 from builder.engines import Request
 from builder.judged import Asked, frames
 from builder.params import Params
@@ -38,7 +39,7 @@ def _asked(batch: pl.DataFrame, params: Params) -> Asked:
     return Asked(prompts, lambda: iter([completions]), panel.single(params, "the reward in the loop takes"))
 
 
-def rated(batch: pl.DataFrame, feedback: pl.DataFrame, encoder: embed.Encoder, params: Params) -> pl.DataFrame:
+def rated(batch: pl.DataFrame, feedback: pl.DataFrame, encoder: Encoder, params: Params) -> pl.DataFrame:
     """The ratings table of a batch and its feedback, by completion_id."""
     frame = judgements.collect(batch.select(judgements.COMPLETIONS), feedback)
     if ratings.reads_prompts(ratings.wanted(params).values()):
@@ -53,7 +54,7 @@ class _Vectors:
     went on, which has forgotten earlier batches.
     """
 
-    def __init__(self, texts: list[str], encoder: embed.Encoder) -> None:
+    def __init__(self, texts: list[str], encoder: Encoder) -> None:
         self.places = {text: place for place, text in enumerate(texts)}
         self.found = np.full((1, 1), np.nan, np.float32)
         if texts:
