@@ -23,7 +23,7 @@ from builder.ids import canonical_json, file_sha256
 LIBRARIES = ("peft", "polars", "pyarrow", "sentence-transformers", "torch", "transformers", "trl")
 ROW_GROUP = 65_536
 LARGE = 256 << 20
-"""Bytes of a row group beyond which it is read by pages, whose checksums are not looked at then."""
+"""Bytes of a row group beyond which it is read by pages."""
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 
 
@@ -182,12 +182,12 @@ def find(run: Path, name: str) -> Path:
 def open_parquet(file: Path, streamed: bool = False) -> pq.ParquetFile:
     """The file, opened; ``streamed`` holds some pages of a row group and not, as is the default, all of it.
 
-    Raises TableError if it is no complete Parquet file. Unless streamed, a page that is not what was
-    written (our writer leaves checksums) raises OSError when it is read.
+    Raises TableError if it is no complete Parquet file. A page that is not what was written (our writer
+    leaves checksums) raises OSError when it is read.
     """
-    options = {"buffer_size": 1 << 20, "pre_buffer": False} if streamed else {"page_checksum_verification": True}
+    some = {"buffer_size": 1 << 20, "pre_buffer": False} if streamed else {}
     try:
-        return pq.ParquetFile(file, **options)
+        return pq.ParquetFile(file, page_checksum_verification=True, **some)
     except FileNotFoundError as error:
         raise TableError(f"{file}: does not exist") from error
     except (pa.ArrowException, OSError) as error:

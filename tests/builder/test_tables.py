@@ -237,3 +237,17 @@ def test_json_files_are_written_whole_and_read_or_refused(tmp_path: Path) -> Non
     for path in (file, tmp_path / "none.json", tmp_path):
         with pytest.raises(TableError, match=path.name):
             tables.read_json(path)
+
+
+def test_a_damaged_page_is_told_also_where_a_large_row_group_is_read_by_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "LARGE", 0)
+    file = tmp_path / "prompts.parquet"
+    tables.write(file, "prompts", prompts(*[PROMPT | {"prompt_id": f"{i:032x}"} for i in range(500)]), {})
+    content = bytearray(file.read_bytes())
+    page = pq.ParquetFile(file).metadata.row_group(0).column(0)
+    content[page.dictionary_page_offset + page.total_compressed_size // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(TableError, match=r"prompts.parquet: damaged"):
+        list(tables.batches(file, "prompts", ["prompt_id"]))
