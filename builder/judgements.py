@@ -1,7 +1,11 @@
 """One row per completion and judge: what was said, as the ratings read it."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import polars as pl
 
+from builder import spans, tables
 from builder.errors import TableError
 from builder.statuses import RatingStatus, Reason, WimStatus
 
@@ -59,6 +63,24 @@ def collect(completions: pl.DataFrame, feedback: pl.DataFrame) -> pl.DataFrame:
         pl.col("rating_status").fill_null(str(RatingStatus.ABSENT)),
         pl.when(unjudged).then(pl.lit(str(Reason.NOT_JUDGED))).otherwise("reason").alias("reason"),
     ).sort("completion_id", "judge", maintain_order=True)
+
+
+class Stored:
+    """The judgements of two tables, which may be larger than memory."""
+
+    def __init__(self, completions: Path, feedback: Path) -> None:
+        files = (("completions", completions, COMPLETIONS), ("feedback", feedback, FEEDBACK))
+        self.files = [(*each, spans.is_sorted(each[1], each[0], "completion_id")) for each in files]
+        said, told = (tables.open_parquet(file).metadata.num_rows for _, file, *_ in self.files)
+        few = all(ordered for *_, ordered in self.files)  # a table in any other order is read anew for each span
+        rows = spans.ROWS // (16 if few else 1) // max(1, told // max(1, said))
+        self.spans = spans.plan(completions, "completions", "completion_id", max(1, rows))
+
+    def frames(self) -> Iterator[pl.DataFrame]:
+        """What ``collect`` makes of all, in parts: a completion is in one with all that is said of it. At least one."""
+        reader = [spans.Reader(file, name, columns, columns[0], ordered) for name, file, columns, ordered in self.files]
+        for span in self.spans:
+            yield collect(*(read(span) for read in reader))
 
 
 def with_prompts(judgements: pl.DataFrame, prompts: pl.DataFrame) -> pl.DataFrame:

@@ -4,16 +4,19 @@ A span never divides the rows of one id. Our tables are sorted by their id and a
 table in any other order every span reads all of it and keeps its own rows, which takes longer and no more memory.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from builder import tables
 
 ROWS = 4 * tables.ROW_GROUP
 """Rows of a span, about."""
+BATCH = tables.ROW_GROUP // 4
+"""Rows that are read at once: texts may be long."""
 _PER_SPAN = 64
 """Ids looked at for each span: the more, the more alike the spans of a table that is not sorted."""
 
@@ -50,10 +53,12 @@ def plan(file: Path, name: str, key: str, rows: int = ROWS) -> list[Span]:
 class Reader:
     """The rows of one table in spans that follow each other, with ``columns`` as ``tables.read`` gives them."""
 
-    def __init__(self, file: Path, name: str, columns: Sequence[str], key: str) -> None:
+    def __init__(
+        self, file: Path, name: str, columns: Sequence[str], key: str, known_sorted: bool | None = None
+    ) -> None:
         self.file, self.name, self.columns, self.key = file, name, list(columns), key
         self.empty = tables.read_nothing(file, name, self.columns)
-        self.sorted = _is_sorted(file, name, key)
+        self.sorted = is_sorted(file, name, key) if known_sorted is None else known_sorted
         self.rest = self._all() if self.sorted else iter(())
         self.left = self.empty
 
@@ -74,10 +79,58 @@ class Reader:
         return found[start:stop]
 
     def _all(self) -> Iterator[pl.DataFrame]:
-        return tables.batches(self.file, self.name, self.columns)
+        return tables.batches(self.file, self.name, self.columns, BATCH)
 
 
-def _is_sorted(file: Path, name: str, key: str) -> bool:
+class Lookup:
+    """Rows by their id, of a table that has one for each: at best ids that go on from call to call as the table does.
+
+    One block of the table is held, and 8 bytes for each of its ids. Ids in any other order make each call read all.
+    """
+
+    def __init__(self, file: Path, name: str, columns: Sequence[str], key: str) -> None:
+        self.file, self.name, self.columns, self.key = file, name, list(columns), key
+        hashed = [block[key].hash().to_numpy() for block in tables.batches(file, name, [key])]
+        self.known = np.unique(np.concatenate([np.empty(0, np.uint64), *hashed]))
+        self.rows = sum(map(len, hashed))
+        self.held = tables.read_nothing(file, name, self.columns)
+        self.rest: Iterator[pl.DataFrame] = iter(())
+
+    def __call__(self, ids: pl.Series) -> pl.DataFrame:
+        """The rows of ``ids``, in no order; none for an id that the table does not have."""
+        left, found, read = ids.unique(), [self.held.clear()], 0
+        left = left.filter(pl.Series(np.isin(left.hash().to_numpy(), self.known), dtype=pl.Boolean))
+        while True:
+            found.append(self.held.filter(pl.col(self.key).is_in(left.implode())))
+            left = left.filter(~left.is_in(found[-1][self.key].implode()))
+            if not len(left) or read >= self.rows:
+                return pl.concat(found)
+            self.held = self._next()
+            read += len(self.held)
+
+    def _next(self) -> pl.DataFrame:
+        """The next block, after the last one the first."""
+        block = next(self.rest, None)
+        if block is None:
+            self.rest = tables.batches(self.file, self.name, self.columns)
+            block = next(self.rest)
+        return block
+
+
+def even(frames: Iterable[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:
+    """The rows of at least one frame in frames of ``rows``, and the rest."""
+    left: pl.DataFrame | None = None
+    for frame in frames:
+        left = frame if left is None else pl.concat([left, frame])
+        while len(left) > rows:
+            yield left[:rows]
+            left = left[rows:]
+    if left is not None:
+        yield left
+
+
+def is_sorted(file: Path, name: str, key: str) -> bool:
+    """Whether the ids stand in ascending order."""
     last = None
     for block in tables.batches(file, name, [key]):
         ids = block[key]

@@ -1,6 +1,7 @@
 """Spans hold each row once, in order, whatever the order and the row groups of the file."""
 
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -75,3 +76,44 @@ def test_a_missing_column_is_told(tmp_path: Path) -> None:
     completions(NAMES).drop("text").write_parquet(file)
     with pytest.raises(TableError, match="has no column 'text'"):
         spans.Reader(file, "completions", COLUMNS, "completion_id")
+
+
+@pytest.mark.parametrize("names", [NAMES, MIXED], ids=["sorted", "mixed"])
+@pytest.mark.parametrize("group", [1, 7, 1000])
+def test_rows_are_looked_up_ids_after_ids(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: list[str], group: int
+) -> None:
+    monkeypatch.setattr(tables, "ROW_GROUP", group)
+    look_up = spans.Lookup(written(tmp_path, names, group), "completions", COLUMNS, "completion_id")
+    for wanted in (NAMES[:9], NAMES[8:20], [], ["unknown", *NAMES[95:]], NAMES[3:5], ["unknown"], NAMES * 2):
+        found = look_up(pl.Series(wanted, dtype=pl.String))
+        assert sorted(found["text"]) == sorted({*wanted} - {"unknown"})
+        assert found.columns == list(COLUMNS)
+
+
+def test_ids_that_go_on_with_the_table_are_looked_up_in_one_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, read = written(tmp_path, NAMES), list[int]()
+    look_up = spans.Lookup(file, "completions", COLUMNS, "completion_id")
+    blocks = [pl.read_parquet(file).select(COLUMNS)[start : start + 7] for start in range(0, 100, 7)]
+
+    def counted(*_: object) -> Iterator[pl.DataFrame]:
+        for number, block in enumerate(blocks):
+            read.append(number)
+            yield block
+
+    monkeypatch.setattr(tables, "batches", counted)
+    for start in range(0, 90, 9):
+        assert len(look_up(pl.Series([*NAMES[start : start + 10], "unknown"]))) == 10
+    assert read == sorted(set(read))
+
+
+@pytest.mark.parametrize("sizes", [[], [0], [5], [10], [3, 8, 0, 21], [10, 10]])
+def test_frames_are_made_even(sizes: list[int]) -> None:
+    rows = iter(range(100))
+    frames = [pl.DataFrame({"n": list(itertools.islice(rows, size))}, schema={"n": pl.Int64}) for size in sizes]
+    found = list(spans.even(frames, 10))
+    assert [n for frame in found for n in frame["n"]] == list(range(sum(sizes)))
+    assert [len(frame) for frame in found[:-1]] == [10] * (len(found) - 1)
+    assert bool(found) == bool(sizes)
