@@ -1,18 +1,22 @@
 """rate: feedback and vectors -> ratings.parquet."""
 
 import contextlib
+import functools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
+import pyarrow as pa
 
-from builder import judgements, ratings, tables
+from builder import aside, judgements, ratings, spans, tables, vectors_in_order
 from builder.health import generic
 from builder.params import Params
-from builder.ratings import Rating, Vectors, is_together, numerical, wim
+from builder.ratings import Rating, is_together, numerical, wim
+from builder.ratings import Vectors as Lookup
 from builder.statuses import RatingStatus, Reason, WimStatus
-from builder.vectors import BLOCK, Block
-from builder.vectors import Vectors as StoredVectors
+from builder.vectors import BLOCK, Block, Vectors
 
 
 @dataclass(frozen=True)
@@ -24,35 +28,98 @@ class Made:
 
 
 def run(folder: Path, params: Params) -> Made:
-    """Write ratings.parquet, block by block."""
-    inputs = {name: tables.find(folder, name) for name in ("completions", "feedback", "embeddings")}
+    """Write ratings.parquet. The tables are read, rated and put aside span by span."""
+    wanted = ratings.wanted(params)
+    names = ("completions", "feedback", "embeddings", *(["prompts"] if ratings.reads_prompts(wanted.values()) else []))
+    inputs = {name: tables.find(folder, name) for name in names}
     judged = tables.fingerprints({"completions": inputs["completions"]})
     tables.check_made_from(inputs["feedback"], judged, "judge")
-    completions = tables.read(inputs["completions"], "completions", judgements.COMPLETIONS)
-    feedback = tables.read(inputs["feedback"], "feedback", judgements.FEEDBACK)
-    wanted = ratings.wanted(params)
-    frame = ratings.with_prompts(judgements.collect(completions, feedback), folder, wanted.values())
-    if ratings.reads_prompts(wanted.values()):
-        inputs["prompts"] = tables.find(folder, "prompts")
-    del completions, feedback
     settings = {"rating": vars(params.rating), "rate": vars(params.rate), "seed": params.seed}
-    texts = generic.Collected(frame)
-    starts = range(0, max(len(frame), 1), BLOCK)
-    with contextlib.closing(StoredVectors(inputs["embeddings"])) as stored:
-        frame = frame.with_columns(on_scale(params))
-        wholes = _together(frame, stored, params)
-        rated = []
-        for start in starts:
-            block, vectors = frame.slice(start, BLOCK), Block(stored)
-            rated.append(_rated(block, vectors, params, wholes.slice(start, BLOCK)))
-            texts.add(start, block, vectors)
-    made = _with_disagreement(pl.concat(rated))
-    about = tables.metadata("rate", settings, inputs, generic=texts.summary(), **ratings.asked(wanted))
-    tables.write(tables.path(folder, "ratings"), "ratings", made, about)
-    return Made(int((made["judge"] != "").sum()), int(made["ratable"].sum()))
+    texts, judges, counts = generic.Collected(), set[str](), [0, 0]
+    with contextlib.closing(aside.Frames(folder)) as kept:
+        for rated in _Run(inputs, params, wanted).rated(texts):
+            kept.add(rated)
+            judges.update(rated.filter("ratable")["judge"].unique())
+            counts = [counts[0] + int((rated["judge"] != "").sum()), counts[1] + int(rated["ratable"].sum())]
+        about = tables.metadata("rate", settings, inputs, generic=texts.summary(), **ratings.asked(wanted))
+        _write(tables.path(folder, "ratings"), kept, len(judges) > 1, about)
+    return Made(*counts)
 
 
-def rate(frame: pl.DataFrame, vectors: Vectors, params: Params) -> pl.DataFrame:
+def _write(file: Path, kept: aside.Frames, several: bool, about: Mapping[str, Any]) -> None:
+    """The table of what was kept, with ``disagreement`` where several judges have ratable judgements."""
+    assert kept.schema is not None
+    more = [field for field in kept.schema if field.name not in tables.SCHEMAS["ratings"].names]
+    frames = kept.frames()
+    if several:
+        more.append(pa.field("disagreement", pa.float64()))
+        frames = (frame.with_columns(disagreement=_disagreement()) for frame in frames)
+    tables.write_blocks(file, "ratings", spans.even(frames, tables.ROW_GROUP), about, more)
+
+
+class _Run:
+    """A run's tables, whose judgements and vectors may be larger than memory."""
+
+    def __init__(self, inputs: Mapping[str, Path], params: Params, wanted: Mapping[str, Rating]) -> None:
+        self.inputs, self.params = inputs, params
+        self.stored = judgements.Stored(inputs["completions"], inputs["feedback"])
+        self.together = [rating for rating in wanted.values() if is_together(rating)]
+        self.alone = [wim.Rating(params), *(rating for rating in wanted.values() if not is_together(rating))]
+        self.prompts: spans.Lookup | None = None
+        if "prompts" in inputs:
+            self.prompts = spans.Lookup(inputs["prompts"], "prompts", judgements.PROMPTS, "prompt_id")
+
+    def rated(self, texts: generic.Collected) -> Iterator[pl.DataFrame]:
+        """The ratings, span by span; ``texts`` gets to see each block."""
+        wholes, done = self._together(), 0
+        with vectors_in_order.lookups(self.inputs["embeddings"], self._texts) as lookups:
+            for frame in self._frames():
+                rated = []
+                for block in _blocks(frame):
+                    vectors = Block(next(lookups))
+                    rated.append(_rated(block, vectors, self.params, wholes.slice(done, len(block))))
+                    texts.add(block, vectors)
+                    del vectors  # before the next block's are read
+                    done += len(block)
+                yield pl.concat(rated)
+
+    def _frames(self) -> Iterator[pl.DataFrame]:
+        for frame in self.stored.frames():
+            if self.prompts is not None:
+                frame = judgements.with_prompts(frame, self.prompts(frame["prompt_id"]))
+            yield frame.with_columns(on_scale(self.params))
+
+    def _texts(self) -> Iterator[list[pl.Series]]:
+        """Block by block the columns of texts that are looked up."""
+        for frame in self._frames():
+            for block in _blocks(frame):
+                yield [column for rating in self.alone for column in rating.texts(block)]
+
+    def _together(self) -> pl.DataFrame:
+        """As ``_together``: only here all judgements are held at once, with the texts that are read."""
+        if not self.together:
+            return pl.DataFrame()
+        completions = tables.read(self.inputs["completions"], "completions", judgements.COMPLETIONS)
+        feedback = tables.read(self.inputs["feedback"], "feedback", judgements.FEEDBACK)
+        frame = judgements.collect(completions, feedback)
+        del completions, feedback
+        if not any(rating.uses & {"completion", "length"} for rating in self.together):
+            frame = frame.drop("text")
+        if ratings.reads_prompts(self.together):
+            prompts = tables.read(self.inputs["prompts"], "prompts", judgements.PROMPTS)
+            frame = judgements.with_prompts(frame, prompts)
+        with contextlib.ExitStack() as opened:
+            file = self.inputs["embeddings"]
+            held = functools.cache(lambda: opened.enter_context(contextlib.closing(Vectors(file))))
+            return _together(frame.with_columns(on_scale(self.params)), lambda texts: held()(texts), self.params)
+
+
+def _blocks(frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Of at most BLOCK judgements; one of none."""
+    return (frame.slice(start, BLOCK) for start in range(0, max(len(frame), 1), BLOCK))
+
+
+def rate(frame: pl.DataFrame, vectors: Lookup, params: Params) -> pl.DataFrame:
     """The ratings table of some judgements (``judgements.collect``), in their order.
 
     Columns beyond the schema hold the further ratings of ``rate.also``, and ``disagreement``.
@@ -65,38 +132,42 @@ def _with_disagreement(rated: pl.DataFrame) -> pl.DataFrame:
     """Of several judges with ``disagreement``: the standard deviation (ddof 0) of a completion's rewards over them."""
     if rated.filter("ratable")["judge"].n_unique() < 2:
         return rated
+    return rated.with_columns(disagreement=_disagreement())
+
+
+def _disagreement() -> pl.Expr:
     rewards = pl.col("reward")
-    spread = pl.when(rewards.count().over("completion_id") > 1).then(rewards.std(ddof=0).over("completion_id"))
-    return rated.with_columns(disagreement=spread)
+    return pl.when(rewards.count().over("completion_id") > 1).then(rewards.std(ddof=0).over("completion_id"))
 
 
-def _together(frame: pl.DataFrame, vectors: Vectors, params: Params) -> pl.DataFrame:
+def _together(frame: pl.DataFrame, vectors: Lookup, params: Params) -> pl.DataFrame:
     """The columns of those wanted ratings that read all judgements of a run at once (builder.ratings)."""
     wanted = ratings.wanted(params)
     return frame.select(r.rate(frame, vectors).alias(name) for name, r in wanted.items() if is_together(r))
 
 
-def _rated(frame: pl.DataFrame, vectors: Vectors, params: Params, wholes: pl.DataFrame) -> pl.DataFrame:
+def _rated(frame: pl.DataFrame, vectors: Lookup, params: Params, wholes: pl.DataFrame) -> pl.DataFrame:
     """``rate`` of a block of judgements, with their rows of ``_together``."""
-    text = wim.Rating(params).rate(frame, vectors)
+    number, text = numerical.Rating(params).rate(frame, vectors), wim.Rating(params).rate(frame, vectors)
+    known = {"numerical": number, "wim": text} | wholes.to_dict()
     rated = frame.with_columns(
-        numerical.Rating(params).rate(frame, vectors).alias("R"),
+        number.alias("R"),
         text.alias("wim"),
         (5 * (1 + text)).alias("wim_10"),
         wim.missingness(text, vectors(wim.missing_text(frame))),
         pl.col("text").str.len_chars().cast(pl.Int32).alias("length"),
     )
     method = ratings.load(params.rate.method, params)
-    rated = rated.with_columns(_column(params.rate.method, frame, vectors, params, wholes).alias("reward"))
+    rated = rated.with_columns(_column(params.rate.method, frame, vectors, params, known).alias("reward"))
     rated = rated.with_columns(reason(method).alias("reason"))
     ratable = pl.col("reason").is_null()
     rated = rated.with_columns(pl.when(ratable).then("reward").alias("reward"), ratable.alias("ratable"))
-    also = [_column(name, frame, vectors, params, wholes).alias(name) for name in _also(params)]
+    also = [_column(name, frame, vectors, params, known).alias(name) for name in _also(params)]
     return rated.select(tables.SCHEMAS["ratings"].names).with_columns(also)
 
 
-def _column(name: str, frame: pl.DataFrame, vectors: Vectors, params: Params, wholes: pl.DataFrame) -> pl.Series:
-    return wholes[name] if name in wholes.columns else ratings.load(name, params).rate(frame, vectors)
+def _column(name: str, frame: pl.DataFrame, vectors: Lookup, params: Params, known: dict[str, pl.Series]) -> pl.Series:
+    return known[name] if name in known else ratings.load(name, params).rate(frame, vectors)
 
 
 def _also(params: Params) -> list[str]:

@@ -23,26 +23,32 @@ QUERIES = 512
 class Collected:
     """The vectors of a sample of the missing texts, taken while `wim rate` has them at hand block by block."""
 
-    def __init__(self, judged: pl.DataFrame) -> None:
-        said = missing_text(judged).is_not_null()
-        prompts = sample.of_prompts(judged["prompt_id"].filter(said), MOST)
-        self.of_sample = said & judged["prompt_id"].is_in(prompts.implode())
-        self.texts: list[pl.DataFrame] = []
-        self.vectors: list[Floats] = []
+    def __init__(self) -> None:
+        self.texts = pl.DataFrame(schema={"prompt_id": pl.String, "feedback": pl.String})
+        self.vectors: Floats | None = None
 
-    def add(self, start: int, block: pl.DataFrame, vectors: Vectors) -> None:
-        """The rows of ``block``, which begins at row ``start`` of all."""
-        chosen = self.of_sample.slice(start, len(block))
-        if chosen.any():
-            self.texts.append(block.select("prompt_id", "feedback").filter(chosen))
-            self.vectors.append(vectors(missing_text(block))[chosen.to_numpy()])
+    def add(self, block: pl.DataFrame, vectors: Vectors) -> None:
+        """The judgements that come next. Of what is no longer in the sample of all so far nothing is kept."""
+        missing = missing_text(block)
+        fresh = block.select("prompt_id", feedback=missing).with_row_index("row").drop_nulls("feedback")
+        if not len(fresh):
+            return
+        known = self.texts.select(pl.lit(None, pl.UInt32).alias("row"), "prompt_id", "feedback")
+        sampled = sample.rows(pl.concat([known, fresh]).with_row_index("place"), MOST)
+        old, new = sampled.filter(pl.col("row").is_null()), sampled.drop_nulls("row")
+        if len(new) or len(old) < len(known):
+            # By way of Python: a view of some texts would keep all texts of their block in memory.
+            self.texts = pl.DataFrame(sampled.select("prompt_id", "feedback").to_dict(as_series=False))
+            taken = vectors(missing)[new["row"].to_numpy()]
+            self.vectors = (
+                taken if self.vectors is None else np.concatenate([self.vectors[old["place"].to_numpy()], taken])
+            )
 
     def summary(self) -> dict[str, Any]:
         """``near_duplicates`` of what was taken."""
-        if not self.texts:
+        if self.vectors is None:
             return {"share": None, "n": 0}
-        texts = pl.concat(self.texts)
-        return near_duplicates(texts["feedback"], texts["prompt_id"], np.concatenate(self.vectors))
+        return near_duplicates(self.texts["feedback"], self.texts["prompt_id"], self.vectors)
 
 
 def near_duplicates(texts: pl.Series, prompts: pl.Series, vectors: Floats) -> dict[str, Any]:
