@@ -24,7 +24,8 @@ class Rating(Protocol):
     uses engine says by ``about()`` which model it asks, for the table's metadata.
 
     A class with ``together = True`` compares judgements with each other, learns from them, or loads a model: ``rate``
-    is then called once, with all judgements of the run, and not block by block. A class may say by ``null_reason``
+    is then called once, with all judgements of the run, and not block by block; they have the column ``text`` if it
+    uses completion or length. A class may say by ``null_reason``
     why it gives none for a judgement that it can read (default: a vector has no direction), and by
     ``combines = True`` that it is made of other ratings.
     """
