@@ -7,8 +7,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any
+
+import loopback
 
 Headers = Mapping[str, str]
 Step = Callable[["Handler"], None]
@@ -33,10 +34,9 @@ class Seen:
     most: int = 0
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(loopback.Handler):
     """Each request takes the next step of the script; the last step is repeated."""
 
-    protocol_version = "HTTP/1.1"
     server: "FaultyServer"
 
     def do_GET(self) -> None:
@@ -65,31 +65,18 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def log_message(self, format: str, *args: Any) -> None:
-        del format, args
 
-
-class FaultyServer(ThreadingHTTPServer):
+class FaultyServer(loopback.Server):
     """``with FaultyServer([step, ...]) as server``: serves at ``server.url`` until the block ends."""
 
-    daemon_threads = True
     request_queue_size = 128
-    block_on_close = False
 
     def __init__(self, script: Sequence[Step], models: Sequence[str] = ("demo",)) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(Handler)
         self.script, self.models = list(script), models
         self.seen = Seen()
         self.lock = threading.Lock()
-        self.url = f"http://127.0.0.1:{self.server_port}/v1"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.shutdown()
-        self.server_close()
+        self.url += "/v1"
 
     def next_step(self, asked: Asked) -> Step:
         with self.lock:

@@ -12,10 +12,12 @@ import struct
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+import loopback
+import yaml
 
 LARGE = (".parquet", ".png", ".safetensors")
 
@@ -104,33 +106,21 @@ def reset(handler: "Handler") -> None:
     raise ConnectionResetError
 
 
-class Hub(ThreadingHTTPServer):
+class Hub(loopback.Server):
     """``with Hub({"hf_w": {"me"}}) as hub``: serves at ``hub.url`` until the block ends.
 
     ``writers``: for each token the namespaces that it may write to; all tokens may read all repositories. The next
     request whose method and path match a pattern of ``faults`` (``"PUT /lfs"``) takes that fault, once.
     """
 
-    daemon_threads = True
-    block_on_close = False
-
     def __init__(self, writers: Mapping[str, set[str]]) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(Handler)
         self.writers = writers
         self.repos: dict[tuple[str, str], Repo] = {}
         self.large: dict[str, bytes] = {}
         self.asked: list[Asked] = []
         self.faults: list[tuple[str, Fault]] = []
         self.lock = threading.RLock()
-        self.url = f"http://127.0.0.1:{self.server_port}"
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.shutdown()
-        self.server_close()
 
     def environment(self, folder: Path, token: str | None = None) -> dict[str, str]:
         """For a client with a home of its own in ``folder``."""
@@ -158,15 +148,21 @@ class Hub(ThreadingHTTPServer):
         return None
 
 
+def card_data(tree: Tree) -> Any:
+    """The YAML of the card; None where there is none."""
+    card = tree.get("README.md", Blob(b"", False)).content.decode()
+    found = re.match(r"---\n(.*?\n)---\n", card, re.DOTALL)
+    return yaml.safe_load(found[1]) if found else None
+
+
 NAME = r"(?P<repo>[\w.-]+/[\w.-]+)"
 API = rf"/api/(?P<kind>dataset|model)s/{NAME}"
 WEB = rf"/(?:(?P<kind>dataset)s/)?{NAME}"
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(loopback.Handler):
     """One request, by the routes below."""
 
-    protocol_version = "HTTP/1.1"
     server: Hub
 
     def handle_one(self) -> None:
@@ -211,9 +207,6 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(data)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        del format, args
 
     # Who may do what -------------------------------------------------------------------------------------------------
 
@@ -262,7 +255,13 @@ class Handler(BaseHTTPRequestHandler):
         oid, tree = self.tree_of(kind, repo, revision)
         siblings = [{"rfilename": path} for path in tree]
         about = {"_id": "0", "id": repo, "author": repo.split("/")[0], "sha": oid, "siblings": siblings, "tags": []}
-        about |= {"private": self.repo_of(kind, repo).private, "gated": False, "disabled": False, "downloads": 0}
+        about |= {
+            "cardData": card_data(tree),
+            "private": self.repo_of(kind, repo).private,
+            "gated": False,
+            "disabled": False,
+            "downloads": 0,
+        }
         self.give(about | {"likes": 0, "lastModified": "2026-01-01T00:00:00.000Z"})
 
     def refs(self, kind: str, repo: str) -> None:

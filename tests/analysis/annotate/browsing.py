@@ -1,11 +1,10 @@
 """What the tests in a browser share: keys, what is waited for, and a page of another site."""
 
 import contextlib
-import http.server
-import threading
 from collections.abc import Iterator
 from typing import Any
 
+import loopback
 from annotating import EACH, PROMPTS
 
 TOTAL = PROMPTS * EACH
@@ -46,17 +45,13 @@ def told(page: Any, text: str) -> None:
 def other_site(body: str) -> Iterator[str]:
     """The address of a page on another site: localhost is another one than 127.0.0.1."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(loopback.Handler):
         def do_GET(self) -> None:
             self.send_response(200)
             self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Length", str(len(body.encode())))
             self.end_headers()
             self.wfile.write(body.encode())
 
-        def log_message(self, *given: Any) -> None:
-            del given
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with loopback.Server(Handler) as server:
         yield f"http://localhost:{server.server_port}/"
-        server.shutdown()
