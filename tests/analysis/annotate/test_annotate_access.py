@@ -10,10 +10,7 @@ from browsing import PHONE, TOTAL, at, begin, expect, press, told
 
 Open = Callable[..., Any]
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-AXE = {
-    "resultTypes": ["violations"],
-    "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
-}
+AXE = {"resultTypes": ["violations"], "runOnly": RULES}
 LOOKS = {"desktop": {}, "dark": {"color_scheme": "dark"}, "phone": PHONE}
 
 

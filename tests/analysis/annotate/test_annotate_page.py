@@ -18,6 +18,7 @@ from builder import tables
 
 Wim = Callable[..., int]
 Open = Callable[..., Any]
+WORDS = f'The date. {HOSTILE}\n"Two" lines'
 
 
 def kept(run: Path, columns: str) -> list[tuple[Any, ...]]:
@@ -29,65 +30,79 @@ def kept(run: Path, columns: str) -> list[tuple[Any, ...]]:
 def test_two_annotators_write_by_the_keyboard_alone(
     run: Path, opened: Open, wim: Wim, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = f'The date. {HOSTILE}\n"Two" lines'
     with Served(run) as served:
         ana = opened(served.link)
         assert "token" not in ana.url  # not in the history, nor over somebody's shoulder
         begin(ana, "ana")
-        at(ana, 1)
-        press(ana, "w")
-        ana.keyboard.type(words)
-        press(ana, "Escape", "7", "Control+Enter")
-        told(ana, "Saved.")
-        assert kept(run, "name, status, feedback, rating") == [("ana", "missing", words, 7)]
-        at(ana, 2)
-        press(ana, "n", "Control+Enter")
-        at(ana, 3)
-        press(ana, "s")
-        at(ana, 4)
-        expect(ana.locator("#count")).to_have_text(f"2 of {TOTAL} answered, 1 skipped")
-
-        press(ana, "w")  # a reload loses neither the place nor a word
-        ana.keyboard.type("half a thou")
-        ana.reload()
-        at(ana, 4)
-        expect(ana.locator("#who")).to_have_text("ana")
-        expect(ana.locator("#feedback")).to_have_value("half a thou")
-
-        press(ana, "u")
-        told(ana, "Taken back.")
-        at(ana, 3)
-        press(ana, "u")
-        at(ana, 2)
-        expect(ana.locator("#nothing")).to_be_checked()
-        expect(ana.locator("#count")).to_have_text(f"1 of {TOTAL} answered")
-        press(ana, "w")
-        ana.keyboard.type("All of it.")
-        press(ana, "Control+Enter")
-        at(ana, 3)
-
+        write_two_and_skip_one(ana, run)
+        reload_in_the_middle_of_a_word(ana)
+        take_back_two_and_write_another(ana)
         ben = opened(served.link)
         expect(ben.locator("#names button")).to_have_text([f"ana2 of {TOTAL} answered"])
         begin(ben, "ben")
-        for place in range(TOTAL):
-            at(ben, place + 1)
-            press(ben, "n", "Control+Enter")
-        expect(ben.locator("#done")).to_be_visible()
-        press(ben, "u")
-        at(ben, TOTAL)
-        expect(ben.locator("#nothing")).to_be_checked()
-        press(ben, "Control+Enter")
-        expect(ben.locator("#summary")).to_contain_text(f"{TOTAL} answered")
-
+        find_nothing_missing_to_the_end(ben)
         assert wim("annotate", run, "--export", "people.jsonl") == 0  # while it is served
     assert wim("ingest", "people.jsonl", "--out", "again", "--strict") == 0
     feedback = pl.read_parquet("again/feedback.parquet")
     by_judge = dict(feedback.group_by("judge").agg("wim").iter_rows())
-    assert sorted(by_judge["human:ana"]) == sorted([words, "All of it."])
+    assert sorted(by_judge["human:ana"]) == sorted([WORDS, "All of it."])
     assert by_judge["human:ben"] == [""] * TOTAL
     capsys.readouterr()
     assert wim("annotate", run, "--agreement", "--json") == 0
     assert json.loads(capsys.readouterr().out)["write"]["nothing"]["n"] == 2
+
+
+def write_two_and_skip_one(page: Any, run: Path) -> None:
+    at(page, 1)
+    press(page, "w")
+    page.keyboard.type(WORDS)
+    press(page, "Escape", "7", "Control+Enter")
+    told(page, "Saved.")
+    assert kept(run, "name, status, feedback, rating") == [("ana", "missing", WORDS, 7)]
+    at(page, 2)
+    press(page, "n", "Control+Enter")
+    at(page, 3)
+    press(page, "s")
+    at(page, 4)
+    expect(page.locator("#count")).to_have_text(f"2 of {TOTAL} answered, 1 skipped")
+
+
+def reload_in_the_middle_of_a_word(page: Any) -> None:
+    """Neither the place nor a word is lost."""
+    press(page, "w")
+    page.keyboard.type("half a thou")
+    page.reload()
+    at(page, 4)
+    expect(page.locator("#who")).to_have_text("ana")
+    expect(page.locator("#feedback")).to_have_value("half a thou")
+
+
+def take_back_two_and_write_another(page: Any) -> None:
+    """The one that was skipped, and then the one before it."""
+    press(page, "u")
+    told(page, "Taken back.")
+    at(page, 3)
+    press(page, "u")
+    at(page, 2)
+    expect(page.locator("#nothing")).to_be_checked()
+    expect(page.locator("#count")).to_have_text(f"1 of {TOTAL} answered")
+    press(page, "w")
+    page.keyboard.type("All of it.")
+    press(page, "Control+Enter")
+    at(page, 3)
+
+
+def find_nothing_missing_to_the_end(page: Any) -> None:
+    """And take the last one back, and give it again."""
+    for place in range(TOTAL):
+        at(page, place + 1)
+        press(page, "n", "Control+Enter")
+    expect(page.locator("#done")).to_be_visible()
+    press(page, "u")
+    at(page, TOTAL)
+    expect(page.locator("#nothing")).to_be_checked()
+    press(page, "Control+Enter")
+    expect(page.locator("#summary")).to_contain_text(f"{TOTAL} answered")
 
 
 def test_hostile_texts_are_text(run: Path, opened: Open) -> None:
