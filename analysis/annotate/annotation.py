@@ -52,12 +52,13 @@ class Annotation:
         return name
 
     def progress(self, name: str) -> dict[str, Any]:
-        """Counts of the queue; ``last``: the answer that can be taken back."""
+        """Counts of the queue; ``last``: the answer that can be taken back, which is never one to another queue."""
         answered = self.store.answered(name, self.mode)
         statuses = [answered[item.item_id] for item in self.queue if item.item_id in answered]
         skipped = statuses.count("skipped")
         counts = {"total": len(self.queue), "done": len(statuses) - skipped, "skipped": skipped}
-        return counts | {"last": self.store.last(name, self.mode)}
+        last = self.store.last(name, self.mode)
+        return counts | {"last": last.answer_id if last and last.item.item_id in self.place else None}
 
     def view(self, name: str, place: int | None = None) -> dict[str, Any]:
         """The item at a place, counted from 0, or the first without an answer; ``item`` is None where all have one."""
@@ -86,10 +87,12 @@ class Annotation:
         return {"saved": answer_id, **self.view(name)}
 
     def undo(self, name: str, answer_id: int) -> dict[str, Any]:
-        """The item whose answer was taken back, or the next one, and ``undone``: the answer, to start again from."""
+        """The item whose answer was taken back, and ``undone``: the answer, to start again from. Raises Refused."""
+        last = self.store.last(name, self.mode)
+        if last and last.answer_id == answer_id:
+            self._item(last.item.item_id)
         stored = self.store.undo(name, self.mode, answer_id)
-        place = self.place.get(stored.item.item_id)
-        return self.view(name, place) | {"undone": self._told(name, stored) if place is not None else None}
+        return self.view(name, self.place.get(stored.item.item_id)) | {"undone": self._told(name, stored)}
 
     def reveal(self, name: str, item_id: str) -> dict[str, Any]:
         """What the judges said of the item's texts. Raises Refused before the annotator has answered."""

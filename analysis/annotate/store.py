@@ -56,6 +56,7 @@ CREATE VIEW current AS
 PRAGMA application_id = {APPLICATION};
 PRAGMA user_version = {VERSION};
 """
+JOINED = "answer JOIN annotator USING (annotator_id) JOIN item USING (item_id)"
 
 
 @dataclass(frozen=True)
@@ -150,12 +151,11 @@ class Store:
             saved = db.execute(f"INSERT INTO answer ({columns}) VALUES ({places})", row).lastrowid
         return saved or 0
 
-    def last(self, name: str, mode: Mode) -> int | None:
-        """The id of the annotator's latest answer that is not undone."""
-        whose = "annotator_id = (SELECT annotator_id FROM annotator WHERE name = ?)"
-        wanted = f"SELECT max(answer_id) AS last FROM answer WHERE {whose} AND mode = ? AND NOT undone"
-        last: int | None = self._read(wanted, (name, mode))[0]["last"]
-        return last
+    def last(self, name: str, mode: Mode) -> Stored | None:
+        """The annotator's latest answer that is not undone."""
+        wanted = f"SELECT * FROM {JOINED} WHERE name = ? AND mode = ? AND NOT undone ORDER BY answer_id DESC LIMIT 1"
+        found = self._read(wanted, (name, mode))
+        return _stored(found[0]) if found else None
 
     def undo(self, name: str, mode: Mode, answer_id: int) -> Stored:
         """Take back the latest answer, which must be ``answer_id``; twice is as good as once. Raises Refused."""
@@ -168,8 +168,7 @@ class Store:
             if db.execute(f"SELECT 1 FROM answer WHERE {later}", (answer_id, who, mode)).fetchone():
                 raise Refused(409, "Other answers came later; take those back first.")
             db.execute("UPDATE answer SET undone = 1 WHERE answer_id = ?", (answer_id,))
-            joined = "answer JOIN annotator USING (annotator_id) JOIN item USING (item_id)"
-            undone = db.execute(f"SELECT * FROM {joined} WHERE answer_id = ?", (answer_id,)).fetchone()
+            undone = db.execute(f"SELECT * FROM {JOINED} WHERE answer_id = ?", (answer_id,)).fetchone()
         return _stored(undone)
 
     def of(self, name: str, item: Item) -> Stored | None:
@@ -194,8 +193,9 @@ class Store:
             return self._informed(self._who(name), item)
 
     def current(self, mode: Mode) -> list[Stored]:
-        """Every answer that counts, by item and annotator."""
-        rows = self._read("SELECT * FROM current WHERE mode = ? ORDER BY a, b, item_id, name", (mode,))
+        """Every answer that counts, by item and annotator. Raises InputError if the file is damaged."""
+        with _told(self.file):
+            rows = self._read("SELECT * FROM current WHERE mode = ? ORDER BY a, b, item_id, name", (mode,))
         return [_stored(row) for row in rows]
 
     def _who(self, name: str) -> int:

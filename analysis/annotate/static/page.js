@@ -161,7 +161,7 @@ function fillAnswer(said) {
   const skipped = item.answer?.status === "skipped";
   element("answered").hidden = !answered;
   tell("answered", skipped ? "You have skipped this one. An answer takes the place of that."
-    : "You have answered this one. Another answer takes the place of yours.");
+    : "You have answered this one. Another answer takes the place of yours; to skip it takes yours back.");
   element("judge").hidden = !answered || skipped;
   element("reveal").hidden = false;
   element("said").replaceChildren();
@@ -299,7 +299,7 @@ function pressed(event) {
   const typing = event.target.matches("textarea, input:not([type=checkbox], [type=radio])");
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && item) {
     event.preventDefault();
-    save();
+    if (!event.repeat) save();
   } else if (event.key === "Escape" && typing) {
     element("first").querySelector(".scroll").focus();
   } else if (!typing && !event.ctrlKey && !event.metaKey && !event.altKey && !event.repeat) {

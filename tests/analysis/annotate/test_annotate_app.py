@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from annotating import EACH, HOSTILE, PROMPTS, SECRET, make_run
 
@@ -147,6 +148,18 @@ def test_progress_undo_and_the_next_open_question(client: Any) -> None:
     assert back["item"]["place"] == 0
     assert back["item"]["answer"] is None
     assert (back["undone"]["feedback"], back["undone"]["rating"]) == ("the date", 8)
+
+
+def test_an_answer_to_another_queue_is_not_taken_back(page: Page, run: Path) -> None:
+    """It would be gone without being seen: of another run in the same file, say, or of texts that are no longer."""
+    client = page().opened().enter("ana")
+    saved = client.answer(client.item()["item"]).json()["saved"]
+    completions = tables.read(run / "completions.parquet", "completions")
+    tables.write(run / "completions.parquet", "completions", completions.with_columns(text=pl.col("text") + "!"), {})
+    again = page().opened()
+    assert again.item()["progress"]["last"] is None
+    assert again.post("/api/undo", json={"annotator": "ana", "answer": saved}).status_code == 404
+    assert [each.answer_id for each in again.store.current("write")] == [saved]
 
 
 def test_after_the_last_question_there_is_none(client: Any) -> None:

@@ -67,15 +67,17 @@ def test_undo_goes_back_step_by_step_to_the_answer_before(store: Store) -> None:
     assert store.undo("ana", "write", second).answer.feedback == "second"
     found = store.of("ana", ITEMS[0])
     assert found
-    assert found.answer.feedback == "first"
-    assert store.last("ana", "write") == first
+    assert (found.answer_id, found.answer.feedback) == (first, "first")
+    assert store.last("ana", "write") == found
 
 
 def test_an_undo_that_is_sent_twice_is_done_once(store: Store) -> None:
     first, second = save(store, 0, missing("first"), "1"), save(store, 1, NOTHING, "2")
     store.undo("ana", "write", second)
     store.undo("ana", "write", second)
-    assert store.last("ana", "write") == first
+    last = store.last("ana", "write")
+    assert last
+    assert last.answer_id == first
 
 
 def test_nobody_takes_back_anothers_answer(store: Store) -> None:
@@ -91,9 +93,9 @@ def test_an_answer_that_is_sent_twice_is_saved_once(store: Store) -> None:
         save(store, 0, missing("other"), "key")
     with pytest.raises(Refused, match="key"):
         save(store, 1, missing("same"), "key")
-    answer = store.last("ana", "write")
-    assert answer
-    store.undo("ana", "write", answer)
+    last = store.last("ana", "write")
+    assert last
+    store.undo("ana", "write", last.answer_id)
     with pytest.raises(Refused, match="key"):  # it would look saved, and count for nothing
         save(store, 0, missing("same"), "key")
 
@@ -150,6 +152,20 @@ def test_a_full_disk_leaves_no_half_answer(store: Store) -> None:
     store._db.execute("PRAGMA max_page_count = 100000")
     save(store, 0, missing("x" * 50_000), "1")
     assert store._pragma("integrity_check") == "ok"
+
+
+def test_a_damaged_file_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "f.sqlite"
+    opened = Store(file)
+    opened.enter("ana")
+    save(opened, 0, missing("x" * 50_000), "1")
+    opened.close()
+    content = file.read_bytes()
+    file.write_bytes(content[:-20_000] + b"\xff" * 20_000)  # in the long answer
+    damaged = Store(file)
+    with pytest.raises(InputError, match=r"f\.sqlite: cannot be used for answers"):
+        damaged.current("write")
+    damaged.close()
 
 
 @pytest.mark.parametrize("content", [b"not a database, but long enough to be read as one" * 40, b"{}"])
