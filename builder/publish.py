@@ -6,10 +6,9 @@ from typing import Any
 
 from builder import tables
 from builder.health import measure
-from builder.hub import card, dataset, folder, listing, pictures, runs
-from builder.hub.card import TAG
+from builder.hub import card, dataset, folder, listing, origin, pictures, runs
 from builder.hub.dataset import RATINGS, UNPROMPTED
-from builder.hub.folder import CARD, STATS
+from builder.hub.folder import CARD, PARAMETERS, STATS
 from builder.hub.listing import Dataset, File
 from builder.hub.push import push as send
 from builder.hub.push import target
@@ -35,7 +34,7 @@ def run(
     named = runs.named(folders)
     repo = target(repo or params.publish.repo, {each.arm for each in named}, push)
     out = out or folder.default(folders)
-    folder.check(out, TAG)
+    folder.check(out)
     parted = split(sorted({tables.find(each, "prompts") for each in folders}), params.publish.test, params.embed)
     plans = dataset.planned(named, parted, form)
     folder.begin(out)
@@ -69,9 +68,10 @@ def _finish(out: Path, made: card.Made) -> dict[str, File]:
     splits = [written for config in made.configs for written in config.splits.values()]
     rows = {name: File(size, count) for written in splits for name, (count, size) in written.files.items()}
     tables.write_json(out / STATS, {run.label: tables.read_json(run.folder / STATS) for run in made.runs})
+    tables.write_json(out / PARAMETERS, {run.label: origin.parameters(run.folder) for run in made.runs})
     folder.prune(out, {*rows, *made.pictures})
     tables.write_text(out / CARD, card.card(made))
-    return {name: File((out / name).stat().st_size) for name in (CARD, STATS, *made.pictures)} | rows
+    return {name: File((out / name).stat().st_size) for name in (CARD, STATS, PARAMETERS, *made.pictures)} | rows
 
 
 def _notes(params: Params) -> list[str]:

@@ -10,8 +10,7 @@ from typing import Any
 from builder import __version__, models, policy, tables
 from builder.errors import WimError
 from builder.hub import folder, listing, making, runs
-from builder.hub.card import TAG
-from builder.hub.folder import CARD
+from builder.hub.folder import CARD, TAG
 from builder.hub.listing import File, Made
 from builder.hub.push import push as send
 from builder.hub.push import target
@@ -65,7 +64,7 @@ def run(run_folder: Path, out: Path | None, params: Params, repo: str | None = N
     repo = target(repo, {named.arm}, push)
     trained = _trained(named, repo, params)
     out = out or run_folder / "adapter"
-    folder.check(out, TAG)
+    folder.check(out)
     folder.begin(out)
     assert trained.policy.adapter
     config = tables.read_json(trained.policy.adapter / CONFIG)

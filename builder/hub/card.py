@@ -11,6 +11,7 @@ from builder.health import limits
 from builder.health.generic import NEAR
 from builder.hub import audited, making, runs
 from builder.hub.dataset import RATINGS, UNPROMPTED, Config
+from builder.hub.folder import TAG
 from builder.hub.markdown import plain
 from builder.hub.runs import Run
 from builder.hub.schemas import SCHEMAS
@@ -18,7 +19,6 @@ from builder.hub.split import TEST, TRAIN, Split
 from builder.params import Publish
 
 CARD = Path(__file__).with_name("dataset_card.md")
-TAG = "what-is-missing"
 DEFAULT = "default"
 SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B", "1B<n<10B")
 TAGS = {
@@ -148,8 +148,9 @@ def _load(made: Made) -> str:
     """Three lines for TRL."""
     repo, lines = made.repo or "FOLDER", ["from datasets import load_dataset"]
     if not made.default:
-        first = made.configs[0].name
-        return "\n".join([*lines, "", f'pairs = load_dataset("{repo}", "{first}", split="{TRAIN}")'])
+        first = made.configs[0]
+        split = TRAIN if TRAIN in first.splits else TEST
+        return "\n".join([*lines, "", f'rows = load_dataset("{repo}", "{first.name}", split="{split}")'])
     trainer = TRAINERS[made.schema]
     without = '.remove_columns("prompt")' if made.schema == "ultrafeedback_binarized" else ""
     split = TRAIN if TRAIN in made.default.splits else TEST
@@ -174,7 +175,9 @@ def _config(name: str, config: Config, made: Made) -> str:
 
 def _default(made: Made) -> str:
     if not made.default:
-        return "No pair has the text of its prompt, so that no configuration is there to train on."
+        bare = any(config.name == UNPROMPTED for config in made.configs)
+        why = "No pair has the text of its prompt" if bare else "Every pair is a tie"
+        return f"{why}, so that no configuration is there to train on."
     if len(made.pairs) == 1:
         return "`default` is the one run that there is."
     return (

@@ -43,11 +43,10 @@ class Origin:
 
 def of_run(folder: Path) -> Origin:
     """What the tables of a run say; what was made by others says nothing."""
-    said = {name: tables.read_metadata(find(folder, name)) for name in STAGES if tables.path(folder, name).is_file()}
-    made = {name: about for name, about in said.items() if about.get("stage") == STAGES[name]}
+    made = _made(folder)
     feedback = made.get("feedback", {})
     jury = feedback.get("jury") or ([feedback] if feedback else [])
-    params = {STAGES[name]: about["params"] for name, about in made.items()}
+    params = parameters(folder)
     policy = made.get("completions", {}).get("policy")
     return Origin(
         params,
@@ -56,6 +55,17 @@ def of_run(folder: Path) -> Origin:
         list(dict.fromkeys(_prompts(params))),
         made.get("pairs", {}).get("versions", {}),
     )
+
+
+def parameters(folder: Path) -> dict[str, Any]:
+    """By stage, without those that were not run here."""
+    return {STAGES[name]: about["params"] for name, about in _made(folder).items()}
+
+
+def _made(folder: Path) -> dict[str, dict[str, Any]]:
+    """What each table says of its making, if it was made by its stage."""
+    said = {name: tables.read_metadata(find(folder, name)) for name in STAGES if tables.path(folder, name).is_file()}
+    return {name: about for name, about in said.items() if about.get("stage") == STAGES[name]}
 
 
 def _model(about: Mapping[str, Any]) -> Model:

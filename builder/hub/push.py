@@ -1,7 +1,6 @@
 """A folder to the Hub: only the files named, resumable, private unless asked otherwise, and tagged."""
 
 import contextlib
-import fnmatch
 import itertools
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any, Literal
 
 from builder import tables
 from builder.errors import WimError
+from builder.hub.folder import CARD, TAG, matches
 
 Kind = Literal["dataset", "model"]
 
@@ -68,7 +68,8 @@ def push(
 
     What is there already is not sent again: after a failure the same call sends the rest. Files of an earlier
     publication that match one of ``stale`` and are not sent now are removed. A tag is never moved: where ``tag`` names
-    another commit, the new one is ``TAG.2``, and so on. Raises WimError, in one line without the token.
+    another commit, the new one is ``TAG.2``, and so on. Raises WimError, in one line without the token; nothing is
+    sent where everybody would see it unasked, or where it would take the place of what was not published here.
     """
     from huggingface_hub import HfApi
 
@@ -77,9 +78,11 @@ def push(
     with _told(repo, token):
         api = HfApi(token=token)
         api.create_repo(repo, repo_type=kind, private=not public, exist_ok=True)
-        private = bool(api.repo_info(repo, repo_type=kind).private)
+        there = api.repo_info(repo, repo_type=kind)
+        private = bool(there.private)
         if not private and not public:
             raise WimError(f"publish: {repo} exists and everybody can see it: --public says that this is meant")
+        _check_ours(there, repo, (*map(_literal, files), *stale))
         commit = api.upload_folder(
             repo_id=repo,
             repo_type=kind,
@@ -102,6 +105,19 @@ def _token() -> str:
     if not token:
         raise WimError("publish: there is no token of the Hub: `hf auth login`, or set HF_TOKEN")
     return token
+
+
+def _check_ours(there: Any, repo: str, patterns: Sequence[str]) -> None:
+    """Raises WimError if a repository that has a card without TAG holds files that match one of ``patterns``.
+
+    A card alone, as the Hub makes it with a licence, stands for nothing yet.
+    """
+    names = sorted(file.rfilename for file in there.siblings or ())
+    tags = (there.card_data.get("tags") if there.card_data else None) or ()
+    replaced = [name for name in names if name != CARD and matches(name, patterns)]
+    if CARD in names and TAG not in tags and replaced:
+        told = f"its {CARD} is of somebody else, and {replaced[0]} would be replaced; take another repository"
+        raise WimError(f"publish: {repo} was not written by `wim publish`: {told}")
 
 
 def _literal(name: str) -> str:
@@ -148,8 +164,3 @@ def _reason(error: BaseException) -> str:
     said = tables.first_line(cause)
     broken = status is None or status >= 500
     return f"{said}; what has arrived is kept, the same command goes on from there" if broken else said
-
-
-def matches(name: str, patterns: Sequence[str]) -> bool:
-    """As the Hub's client matches: ``*`` stands for slashes as well."""
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)

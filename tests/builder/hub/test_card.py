@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -66,6 +67,14 @@ def test_the_card_tells_how_it_was_made(folder: Path, made: Path) -> None:
     assert text.count("The request and the answer are data") == 1  # the same prompt in all runs is told once
 
 
+def test_the_parameters_of_every_run_are_a_file_too(folder: Path, made: Path) -> None:
+    told = tables.read_json(folder / "parameters.json")
+    assert list(told) == ["wim round 0", "wim round 1", "numerical round 1"]
+    for run, stages in zip(RUNS, told.values(), strict=True):
+        assert list(stages) == ["complete", "judge", "embed", "rate", "pair"]
+        assert stages["pair"] == tables.read_metadata(made / run / "pairs.parquet")["params"]
+
+
 def test_the_card_shows_ties_health_and_splits(folder: Path, made: Path) -> None:
     text = card_of(folder).text
     for run, label in zip(RUNS, ("wim round 0", "wim round 1", "numerical round 1"), strict=True):
@@ -126,6 +135,19 @@ def test_a_file_that_is_no_audit_is_one_line(copy: Path, publish: Publish, capsy
     assert capsys.readouterr().err.endswith(
         "audit.json: is not what `wim audit RUN --truth FILE --json` prints ('ratings')\n"
     )
+
+
+def test_of_ties_alone_nothing_is_there_to_train_kto_on(wim: Wim, write_jsonl: Any) -> None:
+    records = [
+        {"prompt": f"Question {i}", "completion": text, "feedback": "x", "rating": 5} for i in range(3) for text in "ab"
+    ]
+    numbers = ("--set", "rate.method=numerical", "--set", "pair.ties=keep")
+    assert wim("build", write_jsonl(records), "--out", "run", *numbers) == 0
+    assert wim("publish", "run", "--schema", "unpaired", "--set", "publish.test=0") == 0
+    card = card_of(Path("run/dataset"))
+    assert [config["config_name"] for config in card.data.configs] == ["ratings"]
+    assert "Every pair is a tie, so that no configuration is there to train on." in card.text
+    assert 'load_dataset("FOLDER", "ratings", split="train")' in card.text
 
 
 def test_names_of_arms_mark_up_nothing(copy: Path, wim: Wim) -> None:

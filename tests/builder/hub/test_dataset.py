@@ -21,7 +21,8 @@ CONFIGS = ("wim-round0", "wim-round1", "numerical-round1")
 def test_the_names_are_stable(folder: Path) -> None:
     parts = [*(f"data/{config}" for config in CONFIGS), "ratings"]
     of_rows = {f"{part}/{split}-00000-of-00001.parquet" for part in parts for split in ("train", "test")}
-    assert set(contents(folder)) == of_rows | {"README.md", "stats.json", "images/ratings.png", "images/deltas.png"}
+    others = {"README.md", "stats.json", "parameters.json", "images/ratings.png", "images/deltas.png"}
+    assert set(contents(folder)) == of_rows | others
 
 
 def test_every_pair_of_every_run_is_there_once_and_unchanged(folder: Path, made: Path) -> None:

@@ -40,6 +40,18 @@ def test_a_readme_of_somebody_else_is_never_overwritten(
     assert not (tmp_path / "data").exists()
 
 
+def test_a_run_is_never_overwritten_by_its_publication(
+    copy: Path, trained: Path, publish: Publish, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = contents(copy)
+    assert publish(copy, "--out", copy) == 2
+    assert "holds completions.parquet, which is no publication" in capsys.readouterr().err
+    assert contents(copy) == before
+    before = contents(trained / "policy")
+    assert publish(trained, "--adapter", "--out", trained / "policy") == 2
+    assert contents(trained / "policy") == before
+
+
 def test_what_cannot_be_published_leaves_the_earlier_folder_as_it_was(
     copy: Path, publish: Publish, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -58,10 +70,13 @@ def test_the_same_run_twice_is_refused(publish: Publish, tmp_path: Path, capsys:
     assert "the same pair is in several of the runs" in capsys.readouterr().err
 
 
-def test_the_default_place_is_in_the_run_or_above_several(made: Path, publish: Publish, tmp_path: Path) -> None:
+def test_the_default_place_is_in_the_run_or_above_several(
+    made: Path, publish: Publish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(made / "runs", tmp_path / "runs", ignore=shutil.ignore_patterns("dataset", "trained"))
     runs = [tmp_path / run for run in RUNS]
-    for some in (runs[:1], runs[:2], runs):
+    monkeypatch.chdir(tmp_path)
+    for some in (runs[:1], runs[:2], [RUNS[0], *runs[1:]]):
         assert publish(*some, "--set", "publish.test=0") == 0
     found = {file.parent.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("README.md")}
     assert found == {"runs/wim/0/dataset", "runs/wim/dataset", "runs/dataset"}

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hub_server import Fault, Handler, Hub, nothing, reset, status
+from hub_server import Blob, Fault, Handler, Hub, Repo, nothing, reset, status
 from published import READER, ROOT, TOKEN, Client, contents
 
 from builder import tables
@@ -87,6 +87,23 @@ def test_what_an_earlier_publication_has_left_is_removed_and_what_is_not_ours_is
     now = hub.tree("me/facts")
     assert not [name for name in now if "wim-round0" in name]
     assert set(now) == set(contents(tmp_path / "one")) | set(mine) | {".gitattributes"}
+
+
+def test_a_repository_of_somebody_else_is_not_overwritten(hub: Hub, client: Client, tmp_path: Path) -> None:
+    repo = hub.repos["dataset", "me/facts"] = Repo(True)
+    card = {"README.md": Blob(b"---\nlicense: mit\n---\n# Mine\n", False)}
+    repo.commit(card | {"data/train-00000-of-00001.parquet": Blob(b"rows", True)})
+    refused = client(*WIM, "--out", tmp_path / "dataset")
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        "wim: publish: me/facts was not written by `wim publish`: its README.md is of somebody else, and "
+        "data/train-00000-of-00001.parquet would be replaced; take another repository\n"
+    )
+    assert len(repo.commits) == 1
+    assert hub.uploads() == []
+    repo.commit(card)  # as the Hub makes it, with a licence and nothing else
+    assert client(*WIM, "--out", tmp_path / "dataset").returncode == 0
+    assert hub.tree("me/facts")["README.md"] == (tmp_path / "dataset/README.md").read_bytes()
 
 
 def test_it_loads_by_its_name_and_by_its_tag(client: Client, tmp_path: Path) -> None:
