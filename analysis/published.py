@@ -16,6 +16,7 @@ import polars as pl
 
 from builder import tables
 from builder.errors import InputError
+from builder.hub.folder import PARAMETERS, STATS
 
 DEFAULT, RATINGS, UNPROMPTED = "default", "ratings", "unprompted"
 RUN = ("arm", "round")
@@ -30,11 +31,15 @@ Blocks = Callable[[Sequence[str] | None], Iterator[pl.DataFrame]]
 
 @dataclass(frozen=True)
 class Published:
-    """``stats``: stats.json of each run by its label; empty where the dataset has none."""
+    """``stats``, ``parameters``: stats.json and, by stage, the parameters of each run, by its label.
+
+    Empty where the dataset has none: it was published before that was written.
+    """
 
     name: str
     parts: dict[str, list[Blocks]]
     stats: dict[str, Any]
+    parameters: dict[str, Any]
 
     def pairs(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """Every pair once, in blocks. Raises InputError where a column is missing."""
@@ -43,6 +48,11 @@ class Published:
     def ratings(self, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """Every judgement, in blocks. Raises InputError where a column is missing."""
         yield from self._read(RATINGS, columns)
+
+    def of(self, told: dict[str, Any], arm: str, index: int) -> Any:
+        """What ``stats`` or ``parameters`` say of a run: by its label or, where it has none, of the only run."""
+        alone = next(iter(told.values())) if len(told) == 1 else None
+        return told.get(f"{arm} round {index}", alone)
 
     def _read(self, part: str, columns: Sequence[str] | None) -> Iterator[pl.DataFrame]:
         for blocks in self.parts[part]:
@@ -77,26 +87,29 @@ def label_of(folder: Path, pairs: pl.DataFrame) -> str:
     return label(arm, index) if arm else folder.resolve().name
 
 
-def runs_of(name: str, ratings: pl.DataFrame) -> list[tuple[str, int]]:
+def runs_of(found: Published, ratings: pl.DataFrame) -> list[tuple[str, int]]:
     """Arm and round of each run. Raises InputError where several runs have the same."""
-    if ratings.select(*RUN, "completion_id", "judge").is_duplicated().any():
-        raise InputError(f"{name}: holds several runs whose judgements cannot be told apart; publish each on its own")
-    return ratings.select(RUN).unique(maintain_order=True).rows()
+    runs: list[tuple[str, int]] = ratings.select(RUN).unique(maintain_order=True).rows()
+    twice = ratings.select(*RUN, "completion_id", "judge").is_duplicated().any()
+    if twice or sum(bool(stats.get("pairs")) for stats in found.stats.values()) > len(runs):
+        told = "holds several runs whose judgements cannot be told apart; publish each on its own"
+        raise InputError(f"{found.name}: {told}")
+    return runs
 
 
 def find(name: str) -> Published:
     """The dataset of that folder or name. Raises InputError if there is none, or if it holds no pairs or no ratings."""
-    parts, stats = _folder(Path(name)) if Path(name).is_dir() else _hub(name)
-    if not parts[RATINGS] or not parts["pairs"]:
+    found = _folder(Path(name)) if Path(name).is_dir() else _hub(name)
+    if not found.parts[RATINGS] or not found.parts["pairs"]:
         raise InputError(f"{name}: neither a run folder nor a dataset that `wim publish` wrote")
-    return Published(name, parts, stats)
+    return found
 
 
-def _folder(folder: Path) -> tuple[dict[str, list[Blocks]], dict[str, Any]]:
+def _folder(folder: Path) -> Published:
     files = {part: [file for name in names for file in sorted((folder / name).rglob("*.parquet"))]
              for part, names in {"pairs": ("data", UNPROMPTED), RATINGS: (RATINGS,)}.items()}  # fmt: skip
-    stats = tables.read_json(folder / "stats.json") if (folder / "stats.json").is_file() else {}
-    return {part: [_of_file(file) for file in found] for part, found in files.items()}, stats
+    told = [tables.read_json(file) if (file := folder / name).is_file() else {} for name in (STATS, PARAMETERS)]
+    return Published(str(folder), {part: [_of_file(file) for file in found] for part, found in files.items()}, *told)
 
 
 def _of_file(file: Path) -> Blocks:
@@ -110,7 +123,7 @@ def _of_file(file: Path) -> Blocks:
     return blocks
 
 
-def _hub(name: str) -> tuple[dict[str, list[Blocks]], dict[str, Any]]:
+def _hub(name: str) -> Published:
     repo, _, revision = name.partition("@")
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
         raise InputError(f"{name}: there is no such folder, and a name on the Hub is OWNER/NAME")
@@ -124,7 +137,8 @@ def _hub(name: str) -> tuple[dict[str, list[Blocks]], dict[str, Any]]:
         part: [split for config in names for split in _told(name, "load_dataset", repo, config, **at).values()]
         for part, names in wanted.items()
     }
-    return {part: [_of_split(split) for split in splits] for part, splits in loaded.items()}, _stats(repo, at)
+    parts = {part: [_of_split(split) for split in splits] for part, splits in loaded.items()}
+    return Published(name, parts, *(_json(repo, file, at) for file in (STATS, PARAMETERS)))
 
 
 def _told(name: str, function: str, *arguments: Any, **options: Any) -> Any:
@@ -156,12 +170,12 @@ def _there(wanted: Sequence[str] | None, names: Sequence[str]) -> list[str]:
     return list(wanted or names)
 
 
-def _stats(repo: str, at: dict[str, Any]) -> dict[str, Any]:
-    """stats.json of the repository; the rows can be read without."""
+def _json(repo: str, file: str, at: dict[str, Any]) -> dict[str, Any]:
+    """A file of the repository; the rows can be read without."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HTTPError
 
     try:
-        return dict(tables.read_json(Path(hf_hub_download(repo, "stats.json", repo_type="dataset", **at))))
+        return dict(tables.read_json(Path(hf_hub_download(repo, file, repo_type="dataset", **at))))
     except (HTTPError, OSError, ValueError):
         return {}

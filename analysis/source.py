@@ -1,6 +1,5 @@
 """What the notebooks look at: a run folder, a dataset that `wim publish` wrote, or one on the Hub."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import polars as pl
 
 from analysis import histograms, published
 from analysis import runs as folders
+from analysis.published import Published
 from builder import tables
 from builder.compare import DECIMALS, MEAN, JudgedPairs, scaled
 from builder.params import Rating
@@ -56,34 +56,17 @@ def _of_run(folder: Path) -> Source:
 def _of_dataset(name: str) -> list[Source]:
     found = published.find(name)
     pairs, ratings = pl.concat(found.pairs()), pl.concat(found.ratings([*RATED, *published.RUN, "completion"]))
-    only = next(iter(found.stats.values())) if len(found.stats) == 1 else {}
-    return [
-        _of_part(arm, index, pairs, ratings, found.stats.get(f"{arm} round {index}", only))
-        for arm, index in sorted(published.runs_of(name, ratings))
-    ]
+    return [_of_part(found, arm, index, pairs, ratings) for arm, index in sorted(published.runs_of(found, ratings))]
 
 
-def _of_part(arm: str, index: int, pairs: pl.DataFrame, ratings: pl.DataFrame, stats: Mapping[str, Any]) -> Source:
+def _of_part(found: Published, arm: str, index: int, pairs: pl.DataFrame, ratings: pl.DataFrame) -> Source:
     pairs, ratings = (frame.filter(arm=arm, round=index) for frame in (pairs, ratings))
     texts = ratings.select("completion_id", text="completion").unique("completion_id", maintain_order=True)
     judge = scaled(pairs["judge"][0]) if len(pairs) else MEAN
-    scale = _scale(ratings, stats.get("methods", {}).get("numerical", {}))
+    stages = found.of(found.parameters, arm, index) or {}
+    low, high = stages.get("rate", {}).get("rating", {}).get("scale", Rating().scale)
     rated = ratings.drop("completion", *published.RUN)
-    return _source(published.label(arm, index), pairs, rated, texts, judge, scale, None)
-
-
-def _scale(ratings: pl.DataFrame, stats: Mapping[str, Any]) -> tuple[float, float]:
-    """The scale of the number, which a dataset does not name: as wide as stats.json divides by, around R = 0.
-
-    The default scale where no two numbers differ: there is then nothing to be divided.
-    """
-    average, normalised = stats.get("average_delta"), stats.get("normalised_delta")
-    if not average or not normalised:
-        return Rating().scale
-    known = ratings.drop_nulls(["rating", "R"]).sort("rating").select("rating", "R")
-    (first, below), (last, above) = known.row(0), known.row(-1)
-    middle, width = first - below * (last - first) / (above - below), average / normalised
-    return round(middle - width / 2, DECIMALS), round(middle + width / 2, DECIMALS)
+    return _source(published.label(arm, index), pairs, rated, texts, judge, (float(low), float(high)), None)
 
 
 def _source(

@@ -1,4 +1,4 @@
-"""A published dataset as sides of a comparison, one for each run that it holds. It does not tell how runs were made."""
+"""A published dataset as sides of a comparison, one for each run that it holds."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from analysis import published
-from analysis.compare import rules
+from analysis.compare import made, rules
 from analysis.compare.side import JUDGED, PAIRS, Rule, Side, words
 from analysis.published import RUN, Published, label
 from builder.compare import MEAN
@@ -20,7 +20,7 @@ def read(name: str) -> dict[str, Side]:
     ratings = _ratings(found)
     return {
         label(arm, index): _side(found, arm, index, *(frame.filter(arm=arm, round=index) for frame in (pairs, ratings)))
-        for arm, index in published.runs_of(name, ratings)
+        for arm, index in published.runs_of(found, ratings)
     }
 
 
@@ -35,8 +35,10 @@ def _side(found: Published, arm: str, index: int, pairs: pl.DataFrame, ratings: 
     completions = ratings.select("completion_id", "prompt_id", text="completion")
     completions = completions.unique("completion_id", maintain_order=True)
     judgements = ratings.drop("completion", *RUN)
-    judge, method = pairs.select("judge", "method").row(0) if len(pairs) else (MEAN, None)
-    rule = rules.inferred(judgements, completions, pairs.select(PAIRS), judge)
+    stages = found.of(found.parameters, arm, index) or {}
+    told, rating = made.rule(stages.get("pair", {})), made.rating(stages.get("rate", {}))
+    judge, method = _heard(pairs, told, rating)
+    rule = told or rules.inferred(judgements, completions, pairs.select(PAIRS), judge)
     run = label(arm, index)
     return Side(
         name=found.name,
@@ -47,19 +49,19 @@ def _side(found: Published, arm: str, index: int, pairs: pl.DataFrame, ratings: 
         pairs=pairs.select(PAIRS),
         judge=judge,
         method=method,
-        rating=None,
+        rating=rating,
         rule=rule,
-        settings=_settings(method, judge, rule),
-        stats=_stats(found.stats, arm, index),
-        notes=(rules.note(f"{found.name}, {run}", rule),),
+        settings=_settings(method, judge, rule) | _told(stages),
+        stats=found.of(found.stats, arm, index),
+        notes=() if told else (rules.note(f"{found.name}, {run}", rule),),
         passages=partial(_passages, found, arm, index),
     )
 
 
-def _stats(stats: Mapping[str, Any], arm: str, index: int) -> dict[str, Any] | None:
-    """Those of the run: by its label or, where it has none, those of the only run."""
-    alone: dict[str, Any] | None = next(iter(stats.values())) if len(stats) == 1 else None
-    return stats.get(f"{arm} round {index}") or alone
+def _heard(pairs: pl.DataFrame, rule: Rule | None, rating: Mapping[str, Any] | None) -> tuple[str, str | None]:
+    """Whose judgements count and by which rating, as is told or else as the pairs themselves have it."""
+    judge, method = pairs.select("judge", "method").row(0) if len(pairs) else (MEAN, None)
+    return rule.pair.judge if rule else judge, rating["method"] if rating else method
 
 
 def _settings(method: str | None, judge: str, rule: Rule | None) -> dict[str, Any]:
@@ -67,6 +69,10 @@ def _settings(method: str | None, judge: str, rule: Rule | None) -> dict[str, An
     if rule:
         told |= {f"pair.{name}": value for name, value in vars(rule.pair).items()}
     return told | {"pair.judge": judge}
+
+
+def _told(stages: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for stage, params in stages.items() for name, value in made.settings(stage, params).items()}
 
 
 def _passages(found: Published, arm: str, index: int, ids: Sequence[str]) -> pl.DataFrame:

@@ -7,13 +7,12 @@ from typing import Any
 
 import polars as pl
 
-from analysis.compare import rules
-from analysis.compare.side import JUDGED, PAIRS, Rule, Side, words
+from analysis.compare import made, rules
+from analysis.compare.side import JUDGED, PAIRS, Side, words
 from analysis.published import RUN, label_of
 from builder import ids, judgements, rows, tables
 from builder.compare import MEAN
 from builder.errors import TableError
-from builder.params import Pair
 
 TABLES = ("prompts", "completions", "feedback", "embeddings", "ratings", "pairs")
 
@@ -24,12 +23,12 @@ def read(folder: Path) -> Side:
     tables.check_made_from(files["feedback"], tables.fingerprints({"completions": files["completions"]}), "judge")
     tables.check_made_from(files["pairs"], tables.fingerprints({"ratings": files["ratings"]}), "pair")
     pairs = tables.read(files["pairs"], "pairs", [*PAIRS, "judge", "method", *RUN])
-    made = tables.read_metadata(files["ratings"]).get("params", {})
-    said = tables.read_metadata(files["pairs"]).get("params", {})
-    judge = said["pair"]["judge"] if "pair" in said else next(iter(pairs["judge"]), MEAN)
+    rate, pair = (tables.read_metadata(files[name]).get("params", {}) for name in ("ratings", "pairs"))
+    told = made.rule(pair)
+    judge = told.pair.judge if told else next(iter(pairs["judge"]), MEAN)
     completions = _hashed(files["completions"], "completions", judgements.COMPLETIONS, pl.col("text").hash())
     judged = _judgements(files["ratings"], files["feedback"])
-    rule = _rule(said) or rules.inferred(judged, completions, pairs, judge)
+    rule = told or rules.inferred(judged, completions, pairs, judge)
     stats = folder / "stats.json"
     return Side(
         name=str(folder),
@@ -39,21 +38,14 @@ def read(folder: Path) -> Side:
         judgements=judged,
         pairs=pairs.select(PAIRS),
         judge=judge,
-        method=made.get("rate", {}).get("method") or next(iter(pairs["method"]), None),
-        rating={**made["rate"], **made["rating"], "seed": made.get("seed")} if "rate" in made else None,
+        method=rate.get("rate", {}).get("method") or next(iter(pairs["method"]), None),
+        rating=made.rating(rate),
         rule=rule,
         settings=settings(folder),
         stats=tables.read_json(stats) if stats.is_file() else None,
-        notes=() if "pair" in said else (rules.note(str(folder), rule),),
+        notes=() if told else (rules.note(str(folder), rule),),
         passages=partial(_passages, folder),
     )
-
-
-def _rule(said: Mapping[str, Any]) -> Rule | None:
-    if "pair" not in said:
-        return None
-    known = {name: value for name, value in said["pair"].items() if name in Pair.__dataclass_fields__}
-    return Rule(Pair(**known), said.get("seed", rules.SEED))
 
 
 def _judgements(ratings: Path, feedback: Path) -> pl.DataFrame:
@@ -90,23 +82,14 @@ def settings(folder: Path) -> dict[str, Any]:
 
 
 def _said(about: Mapping[str, Any], table: str) -> dict[str, Any]:
-    """Of one table. Blocks of parameters are named as in params.yaml, all else after the stage."""
+    """Of one table: the parameters of its stage, the models and, where it was read from files, these."""
     stage = str(about.get("stage", table))
-    params = {name: value for name, value in about.get("params", {}).items() if name != "method"}  # rate.method again
-    blocks = {name: value for name, value in params.items() if isinstance(value, Mapping)}
-    others = {name: value for name, value in params.items() if name not in blocks}
-    others |= {name: about[name] for name in ("policy", "jury", "engine") if name in about}
+    others = {name: about[name] for name in ("policy", "jury", "engine") if name in about}
     if "model" in about:
         others["weights"] = ids.fingerprint(about["model"])
     if stage in ("ingest", "prompts"):
         others |= {f"input {name}": value for name, value in about.get("inputs", {}).items()}
-    return _flat(blocks) | _flat({stage: others})
-
-
-def _flat(value: Any, name: str = "") -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        return {name: value}
-    return {k: v for key, below in value.items() for k, v in _flat(below, f"{name}.{key}" if name else key).items()}
+    return made.settings(stage, about.get("params", {}), others)
 
 
 def _passages(folder: Path, names: Sequence[str]) -> pl.DataFrame:

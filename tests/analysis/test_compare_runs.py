@@ -339,16 +339,43 @@ def test_a_dataset_tells_as_its_run_does(base: Path, again: Callable[..., Path],
     assert told(base, published(base, name="three"))["prompts"]["unchanged"] == 4
 
 
-def test_the_rule_of_a_dataset_is_inferred_and_told(
-    base: Path, again: Callable[..., Path], published: Callable[..., str]
-) -> None:
+def test_a_dataset_tells_its_parameters(base: Path, again: Callable[..., Path], published: Callable[..., str]) -> None:
+    """The gap that is told, and not the narrowest one that gives the same pairs."""
     gap = middle(base)
     account = told(published(base, name="one"), published(again(f"pair.min_gap={gap}"), name="two"))
     assert reasons(account) == {("vanished", "tied", "tie_rule"): 2}
+    assert account["settings"] == [{"name": "pair.min_gap", "a": 0.0, "b": gap}]
+    assert account["notes"] == []
+    mixed = published(again("rate.method=mixed", "rate.zeta=0.25", name="mixed"), name="three")
+    other = published(again("rate.method=mixed", "rate.zeta=0.75", name="other"), name="four")
+    account = told(mixed, other)
+    assert account["settings"] == [{"name": "rate.zeta", "a": 0.25, "b": 0.75}]
+    assert causes(account) == {"rating"}
+
+
+def test_the_rule_of_an_older_dataset_is_inferred_and_told(
+    base: Path, again: Callable[..., Path], published: Callable[..., str]
+) -> None:
+    def older(run: Path, name: str) -> str:
+        dataset = published(run, name=name)
+        (Path(dataset) / "parameters.json").unlink()
+        return dataset
+
+    gap = middle(base)
+    account = told(older(base, "one"), older(again(f"pair.min_gap={gap}"), "two"))
+    assert reasons(account) == {("vanished", "tied", "tie_rule"): 2}
     assert len(account["notes"]) == 2
     assert all("does not say by which rule" in note for note in account["notes"])
-    account = told(published(base, name="three"), published(again("pair.strategy=all", name="all"), name="four"))
+    account = told(older(base, "three"), older(again("pair.strategy=all", name="all"), "four"))
     assert reasons(account) == {("new", "another_pair", "strategy"): 8}
+
+
+def test_runs_that_a_dataset_does_not_tell_apart_are_refused(tmp_path: Path, published: Callable[..., str]) -> None:
+    """Without an arm both are round 0, of other prompts."""
+    rows = records()
+    halves = [build(tmp_path / name, part) for name, part in (("mine", rows[:6]), ("yours", rows[6:]))]
+    with pytest.raises(WimError, match="several runs whose judgements cannot be told apart"):
+        assemble.run(published(*halves), str(halves[0]))
 
 
 def test_runs_of_a_dataset_are_compared_by_arm_and_round(
