@@ -25,10 +25,15 @@ def rating(rate: Parameters) -> dict[str, Any] | None:
 
 
 def settings(stage: str, params: Parameters, further: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """By dotted names. Blocks of parameters are named as in params.yaml, all else (``further`` too) after the stage."""
+    """By dotted names. Blocks of parameters are named as in params.yaml, all else (``further`` too) after the stage.
+
+    The engine's name is ``STAGE.engine.name``: ``judge.engine`` is a parameter of the judge.
+    """
     told = {name: value for name, value in params.items() if name != "method"}  # rate.method again
     blocks = {name: value for name, value in told.items() if isinstance(value, Mapping)}
-    others = {name: value for name, value in told.items() if name not in blocks}
+    others = {
+        name: {"name": value} if name == "engine" else value for name, value in told.items() if name not in blocks
+    }
     return _flat(blocks) | _flat({stage: others | dict(further or {})})
 
 

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.compare import assemble, compare, rules
+from analysis.compare import made as made_by
 from analysis.compare.side import Rule, Side
 from builder import embed, ingest, pair, params, publish, rate, tables
 from builder.errors import WimError
@@ -346,11 +347,19 @@ def test_a_dataset_tells_its_parameters(base: Path, again: Callable[..., Path], 
     assert reasons(account) == {("vanished", "tied", "tie_rule"): 2}
     assert account["settings"] == [{"name": "pair.min_gap", "a": 0.0, "b": gap}]
     assert account["notes"] == []
+    assert told(base, published(base, name="same"))["settings"] == []
     mixed = published(again("rate.method=mixed", "rate.zeta=0.25", name="mixed"), name="three")
     other = published(again("rate.method=mixed", "rate.zeta=0.75", name="other"), name="four")
     account = told(mixed, other)
     assert account["settings"] == [{"name": "rate.zeta", "a": 0.25, "b": 0.75}]
     assert causes(account) == {"rating"}
+
+
+def test_the_engine_of_a_stage_is_not_the_engine_that_a_judge_was_set_to() -> None:
+    told = made_by.settings("judge", {"judge": {"engine": None}, "engine": "echo", "seed": 1, "method": "wim"})
+    assert told == {"judge.engine": None, "judge.engine.name": "echo", "judge.seed": 1}
+    facts = made_by.settings("judge", {"engine": "echo"}, {"engine": {"name": "echo", "versions": {}}})
+    assert facts == {"judge.engine.name": "echo"}
 
 
 def test_the_rule_of_an_older_dataset_is_inferred_and_told(

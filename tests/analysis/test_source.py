@@ -53,11 +53,12 @@ def test_a_wider_gap_ties_more(built: Path) -> None:
 
 
 def test_runs_published_together_are_not_compared_with_each_other(built: Path) -> None:
+    both = published.Published("both", {}, {}, {})
     ratings = tables.read(built / "ratings.parquet", "ratings").with_columns(arm=pl.lit("wim"), round=pl.lit(0))
     with pytest.raises(WimError, match="several runs"):
-        published.runs_of("both", ratings.vstack(ratings))
+        published.runs_of(both, ratings.vstack(ratings))
     other = ratings.with_columns(round=pl.lit(1))
-    assert published.runs_of("both", ratings.vstack(other)) == [("wim", 0), ("wim", 1)]
+    assert published.runs_of(both, ratings.vstack(other)) == [("wim", 0), ("wim", 1)]
 
 
 def test_what_is_neither_run_nor_dataset_is_one_clear_error(tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ function fillAnswer(said) {
   const skipped = item.answer?.status === "skipped";
   element("answered").hidden = !answered;
   tell("answered", skipped ? "You have skipped this one. An answer takes the place of that."
-    : "You have answered this one. Another answer takes the place of yours; to skip it takes yours back.");
+    : "You have answered this one. Another answer takes the place of yours; Skip takes it back.");
   element("judge").hidden = !answered || skipped;
   element("reveal").hidden = false;
   element("said").replaceChildren();
