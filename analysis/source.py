@@ -14,7 +14,7 @@ from builder.compare import DECIMALS, MEAN, JudgedPairs, scaled
 from builder.params import Rating
 
 FIGURES = ("tie_rate", "average_delta", "normalised_delta", "effect_delta")
-RATED = [*histograms.RATED, "R", "reward"]
+RATED = [*histograms.RATED, "reward"]
 
 
 @dataclass(frozen=True)
