@@ -5,7 +5,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from builder.neighbours import Floats, units
+
 Labels = NDArray[np.int64]
 
 MOST = 12
@@ -18,14 +19,6 @@ NONE = -1
 def number_of(texts: int) -> int:
     """How many groups to make of so many distinct texts: the rule of thumb sqrt(n / 2), ``MOST`` at most."""
     return min(max(round(math.sqrt(texts / 2)), 1), MOST)
-
-
-def units(vectors: Floats) -> Floats:
-    """Vectors [n, d] of length 1; zeros where one has no direction."""
-    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))[:, None].astype(np.float32)
-    usable = np.isfinite(lengths) & (lengths > 0)
-    found: Floats = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=usable)
-    return found
 
 
 def centres(sample: Floats, weights: Floats, count: int, seed: int) -> Floats:

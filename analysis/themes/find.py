@@ -8,8 +8,9 @@ import numpy as np
 import polars as pl
 
 from analysis.themes import cluster, names, said
-from analysis.themes.cluster import Floats, Labels
+from analysis.themes.cluster import Labels
 from analysis.themes.said import Keys
+from builder.neighbours import Floats, units
 
 TRAINED = 20_000
 """Distinct texts that k-means is trained on at most, drawn at random; all texts are then assigned."""
@@ -87,7 +88,7 @@ def _sample(runs: Sequence[Path], keys: Keys, seed: int) -> tuple[Keys, Floats]:
     for run in runs:
         left = wanted[~np.isin(wanted, np.fromiter(found, np.uint64, len(found)))]
         for there, vectors in said.vectors(run, left) if len(left) else ():
-            rows = cluster.units(vectors)
+            rows = units(vectors)
             found |= {int(key): row for key, row in zip(there, rows, strict=True) if row.any()}
     drawn = np.sort(np.fromiter(found, np.uint64, len(found)))
     return drawn, np.stack([found[int(key)] for key in drawn]) if len(drawn) else np.empty((0, 1), np.float32)

@@ -9,9 +9,9 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from analysis.themes.cluster import Floats
 from builder import judgements, tables
 from builder.errors import TableError
+from builder.neighbours import Floats
 from builder.statuses import WimStatus
 from builder.vectors import keys_of
 

@@ -6,16 +6,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from builder import neighbours
+from builder.errors import WimError
 from builder.health import sample
+from builder.neighbours import Floats
 from builder.ratings import Vectors
 from builder.ratings.wim import missing_text
 
-Floats = NDArray[np.float32]
-
 MOST = 3_000
 """Texts that are compared, each with each. More are found in more texts, so that shares go with their n."""
-NEAR = 0.95
-"""The cosine of near duplicates. In all-MiniLM-L6-v2 such texts differ in a word or in punctuation."""
 SHOWN, LETTERS = 3, 120
 QUERIES = 512
 
@@ -57,13 +56,11 @@ def near_duplicates(texts: pl.Series, prompts: pl.Series, vectors: Floats) -> di
     ``unmeasured`` says why where FAISS is not installed. ``vectors``: [texts, dimensions], of any length; without a
     direction it is near none.
     """
+    units = neighbours.units(vectors)
     try:
-        import faiss
-    except ImportError:
+        index = neighbours.Index(units)
+    except WimError:
         return {"share": None, "n": 0, "unmeasured": "FAISS is not installed (pip install faiss-cpu)"}
-    units = of_length_1(vectors)
-    index = faiss.IndexFlatIP(units.shape[1])
-    index.add(units)
     prompt = prompts.rank("dense").cast(pl.Int64).to_numpy()
     others = np.concatenate(
         [_others(index, units[start : start + QUERIES], prompt, start) for start in range(0, len(units), QUERIES)]
@@ -72,23 +69,15 @@ def near_duplicates(texts: pl.Series, prompts: pl.Series, vectors: Floats) -> di
     return {"share": share, "n": len(units), "texts": _groups(index, units, texts, prompts, others)}
 
 
-def of_length_1(vectors: Floats) -> Floats:
-    """[texts, dimensions]; zeros for what has no direction."""
-    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))[:, None]
-    units: Floats = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=np.isfinite(lengths) & (lengths > 0))
-    return units
-
-
-def _others(index: Any, queries: Floats, prompt: NDArray[np.int64], start: int) -> NDArray[np.int64]:
+def _others(index: neighbours.Index, queries: Floats, prompt: NDArray[np.int64], start: int) -> NDArray[np.int64]:
     """How many texts about other prompts are near each query; the queries are the texts from ``start`` on."""
-    ends, _, found = index.range_search(queries, NEAR)
-    query = np.repeat(np.arange(len(queries)), np.diff(ends.astype(np.int64)))
+    query, found, _ = index.near(queries)
     strange = prompt[found] != prompt[start + query]
     return np.bincount(query[strange], minlength=len(queries))
 
 
 def _groups(
-    index: Any, units: Floats, texts: pl.Series, prompts: pl.Series, others: NDArray[np.int64]
+    index: neighbours.Index, units: Floats, texts: pl.Series, prompts: pl.Series, others: NDArray[np.int64]
 ) -> list[dict[str, Any]]:
     """The texts with the most near duplicates, each with those that no earlier group holds."""
     left, groups = others > 0, list[dict[str, Any]]()
@@ -96,7 +85,7 @@ def _groups(
         if not left.any() or len(groups) == SHOWN:
             break
         middle = int(np.argmax(np.where(left, others, -1)))
-        _, _, found = index.range_search(units[middle : middle + 1], NEAR)
+        _, found, _ = index.near(units[middle : middle + 1])
         members = found[left[found]]
         left[found] = left[middle] = False
         if prompts.gather(members).n_unique() > 1:

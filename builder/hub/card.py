@@ -8,7 +8,6 @@ from typing import Any
 
 from builder import __version__, screen_health
 from builder.health import limits
-from builder.health.generic import NEAR
 from builder.hub import audited, making, runs
 from builder.hub.dataset import RATINGS, UNPROMPTED, Config
 from builder.hub.folder import TAG
@@ -16,6 +15,7 @@ from builder.hub.markdown import plain
 from builder.hub.runs import Run
 from builder.hub.schemas import SCHEMAS
 from builder.hub.split import TEST, TRAIN, Split
+from builder.neighbours import NEAR
 from builder.params import Publish
 
 CARD = Path(__file__).with_name("dataset_card.md")

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from builder import cli, screen, tables
+from builder import cli, neighbours, screen, tables
 from builder.health import generic, limits, measure, quotes
 
 PROMPTS, EACH = 40, 4
@@ -125,7 +125,7 @@ def test_near_duplicates_are_those_of_all_cosines() -> None:
     found = generic.near_duplicates(pl.Series(["t"] * 1200), pl.Series([f"p{p}" for p in prompts]), vectors)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     units = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
-    near = (units @ units.T > generic.NEAR) & (prompts[:, None] != prompts[None, :])
+    near = (units @ units.T > neighbours.NEAR) & (prompts[:, None] != prompts[None, :])
     assert found["share"] == pytest.approx(near.any(1).mean(), abs=1e-6)
     assert found["texts"][0]["judgements"] == pytest.approx(near.sum(1).max() + 1, abs=3)
 

@@ -11,10 +11,10 @@ from published import is_drawn, prompts
 from builder import embed, ids, tables
 from builder.chat import Message
 from builder.errors import WimError
-from builder.health.generic import NEAR, Floats, of_length_1
 from builder.hub import split as splits
 from builder.hub.duplicates import beside_others
 from builder.hub.split import Split, split
+from builder.neighbours import NEAR, Floats, units
 from builder.params import Embed
 
 
@@ -81,7 +81,7 @@ def test_near_duplicates_that_are_all_drawn_stay_in_test() -> None:
 def test_what_hangs_on_a_chain_that_reaches_train_goes_there_with_it() -> None:
     words = "list the capital cities of all european countries and describe their harbours in detail".split()
     chain = [" ".join(words[n:]) for n in range(4)]
-    vectors = of_length_1(_vectors(chain))
+    vectors = units(_vectors(chain))
     near = vectors @ vectors.T >= NEAR
     reached = {0}
     for _ in chain:
