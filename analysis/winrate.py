@@ -137,7 +137,7 @@ def verdicts(pairs: pl.DataFrame, by: Policy, params: Params) -> Numbers:
                 asked = tuple(pairwise.messages(messages, first, second))
                 yield Request(asked, by, ids.seed_of(params.seed, name), sampling)
 
-    done = generate.generate("compare", requests(), 2 * len(pairs), by, generate.Lazy(params, [by]), "winrate")
+    done = generate.generate("compare", requests(), 2 * len(pairs), by, generate.source(params, [by]), "winrate")
     raw = [text for block in done.blocks(columns=["text"]) for text in block["text"].to_pylist()]
     first = np.array([pairwise.read(text) for text in raw], np.float64).reshape(-1, 2)
     return np.stack([first[:, 0], 1 - first[:, 1]], axis=1)

@@ -40,7 +40,7 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None, source:
         tables.check_prompted(block, "completed")
     plan = planned(tables.read(file, "prompts", ["prompt_id"])["prompt_id"], params.complete.n)
     by = policy.read(policy_folder, params.model)
-    source = source or generate.Lazy(params, [by])
+    source = source or generate.source(params, [by])
     done = generated(prompts(), len(plan), by, params, source)
     usage = generate.usage([done], params)
     settings = {"complete": vars(params.complete), "engine": params.engine.name, "seed": params.seed}
@@ -61,7 +61,7 @@ def complete(prompts: pl.DataFrame, by: Policy, params: Params) -> pl.DataFrame:
     prompts = prompts.sort("prompt_id")
     plan = planned(prompts["prompt_id"], params.complete.n)
     blocks = prompts.select("prompt_id", "messages").iter_slices(rows.BLOCK)
-    done = generated(blocks, len(plan), by, params, generate.Lazy(params, [by]))
+    done = generated(blocks, len(plan), by, params, generate.source(params, [by]))
     empty = pl.DataFrame(schema=pl.Schema(tables.SCHEMAS["completions"]))
     return pl.concat([empty, *(frame.select(empty.columns) for frame in frames(plan, done, by))])
 

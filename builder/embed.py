@@ -33,7 +33,7 @@ def run(folder: Path, params: Params) -> Made:
     feedback = tables.read(inputs["feedback"], "feedback", judgements.FEEDBACK)
     frame = judgements.collect(completions, feedback)
     texts = wanted(ratings.with_prompts(frame, folder, ratings.wanted(params).values()), params)
-    table = embed(texts, params.embed)
+    table = embed(texts, params.embed, _spread(params))
     settings = vars(params.embed) | {"model": models.label(params.embed.model)}
     about = tables.metadata("embed", settings, inputs, model=identity(params.embed))
     with tables.writer(tables.path(folder, "embeddings"), table.schema, about) as out:
@@ -49,13 +49,22 @@ def wanted(frame: pl.DataFrame, params: Params) -> list[str]:
     return list(dict.fromkeys(texts))
 
 
-def embed(texts: Sequence[str], settings: Embed) -> pa.Table:
+def _spread(params: Params) -> rows.Work[str] | None:
+    """The work on a cluster, where the parameters ask for it."""
+    if params.engine.scale == "local":
+        return None
+    from builder.cluster.work import embedding
+
+    return embedding(params)
+
+
+def embed(texts: Sequence[str], settings: Embed, work: rows.Work[str] | None = None) -> pa.Table:
     """Table of text_id, embedding, tokens (as the model's own tokeniser counts) and truncated.
 
     Texts are worked off in parts of like length, kept under the fingerprint of all of ``texts``: a run
-    that was killed goes on with parts of the same composition, and so with the same bits.
+    that was killed goes on with parts of the same composition, and so with the same bits. ``work``: who
+    embeds them, if not an encoder in this process.
     """
-    encoder = Encoder(settings)
     order = sorted(range(len(texts)), key=lambda i: (len(texts[i]), texts[i]))
     ids = [text_id(text) for text in texts]
     keys = [ids[i] for i in order]
@@ -63,7 +72,7 @@ def embed(texts: Sequence[str], settings: Embed) -> pa.Table:
         "embed",
         {"model": identity(settings), "settings": vars(settings), "texts": sha256("\n".join(keys))},
         [(bytes.fromhex(ids[i]), texts[i]) for i in order],
-        encoder.batches,
+        work or Encoder(settings).batches,
         "embed",
         len(texts),
     ).table()

@@ -45,7 +45,7 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None) -> dict
 
 def _both(heldout: pl.DataFrame, by: Policy, base: Policy, params: Params) -> pl.DataFrame:
     """The evaluation table: the policy's completions and, beside them, the base model's of the same prompts."""
-    engine = generate.Lazy(params, [by, base])
+    engine = generate.source(params, [by, base])
     policys, bases = (evaluate(heldout, each, params, engine) for each in (by, base))
     names = [ids.completion_id(name, 0) for name in heldout["prompt_id"]]
     return pl.DataFrame({"prompt_id": heldout["prompt_id"], "completion_id": names}, schema_overrides=_IDS).hstack(

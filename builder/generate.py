@@ -54,10 +54,6 @@ class Lazy:
     partial = False
 
     def __init__(self, params: Params, policies: Sequence[Policy]) -> None:
-        if params.engine.scale != "local":
-            raise EngineError(
-                f"engine.scale: {params.engine.scale} is not something this version can do; set it to local"
-            )
         self.params, self.policies = params, policies
         self.module = cast(engines.Module, plugins.load("engines", params.engine.name))
         self.engine: engines.Engine | None = None
@@ -79,6 +75,15 @@ class Lazy:
     def settings(self, by: Policy) -> dict[str, Any]:
         identity = self.module.identity(self.params)
         return {"engine": self.params.engine.name, "settings": identity, "policy": by.about()}
+
+
+def source(params: Params, policies: Sequence[Policy]) -> Lazy:
+    """The engine of ``engine.scale``: in this process, or on a cluster. A server at an endpoint is asked from here."""
+    if params.engine.scale == "local" or params.engine.name == "endpoint":
+        return Lazy(params, policies)
+    from builder.cluster.work import OnCluster
+
+    return OnCluster(params, policies)
 
 
 def _versions(engine: str) -> dict[str, str]:

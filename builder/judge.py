@@ -57,7 +57,7 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None, source:
     _tell_textless(asked, params)
     attempts, about = list[Attempts](), list[dict[str, Any]]()
     for juror, questions in zip(jury, asked, strict=True):
-        each = source or generate.Lazy(juror.params, [juror.by])  # loaded when the one before is gone
+        each = source or generate.source(juror.params, [juror.by])  # loaded when the one before is gone
         attempts.append(asking.ask(questions, juror.by, juror.params, each))
         about.append({"policy": juror.by.about(), "engine": each.about()})
     usage = _sum(

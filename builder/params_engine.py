@@ -77,11 +77,38 @@ class EndpointEngine:
 
 
 @dataclass(frozen=True)
+class Ray:
+    """How ``scale: ray`` spreads rows over the cluster of RAY_ADDRESS, or over this machine where it is not set.
+
+    ``actors``: engines at most (null: as many as there is room for), ``gpus``: of each (null: the group that
+    engine.vllm names, 1 for other engines; none on a cluster without). Every ``chunk`` rows are worth an engine of
+    their own; ``in_flight`` rows are in an engine's hands at most (null: two batches), of which a lost node loses
+    those that are not finished.
+    """
+
+    actors: int | None = None
+    gpus: int | None = None
+    chunk: int = 64
+    in_flight: int | None = None
+
+    def __post_init__(self) -> None:
+        where = "engine.ray."
+        require(self.actors is None or self.actors >= 1, where + "actors", "null or at least 1", self.actors)
+        require(self.gpus is None or self.gpus >= 0, where + "gpus", "null, or 0 or more", self.gpus)
+        require(1 <= self.chunk <= 100_000, where + "chunk", "between 1 and 100000", self.chunk)
+        rows = self.in_flight
+        require(
+            rows is None or self.chunk <= rows <= 100_000, where + "in_flight", "null or from chunk to 100000", rows
+        )
+
+
+@dataclass(frozen=True)
 class Engine:
     """Who generates text: ``name`` is a file in builder/engines/."""
 
     name: str = "transformers"
     scale: Literal["local", "ray"] = "local"
+    ray: Ray = field(default_factory=Ray)
     transformers: TransformersEngine = field(default_factory=TransformersEngine)
     vllm: dict[str, Any] = field(default_factory=dict)
     endpoint: EndpointEngine = field(default_factory=EndpointEngine)

@@ -19,6 +19,6 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None) -> dict
         if juror.params.engine.name != params.engine.name or not one_model:
             told = f"the judge {juror.label} has a model or an engine of its own"
             raise EngineError(f"{told}: run `wim complete` and `wim judge` by turns")
-    source = generate.Lazy(params, [by, *(juror.by for juror in jury)])
+    source = generate.source(params, [by, *(juror.by for juror in jury)])
     completed = complete.run(folder, params, policy_folder, source)
     return {"complete": vars(completed), "judge": vars(judge.run(folder, params, policy_folder, source))}

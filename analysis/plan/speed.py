@@ -96,9 +96,8 @@ class _Engines:
         key = (params.engine.name, by.model, by.revision)
         if key != self.key:
             self.close()
-            local = dataclasses.replace(params, engine=dataclasses.replace(params.engine, scale="local"))
             began = time.perf_counter()
-            self.engine = generate.Lazy(local, [by]).module.Engine(local, [by])
+            self.engine = generate.Lazy(params, [by]).module.Engine(params, [by])
             self.key, self.start = key, time.perf_counter() - began
         return self.engine
 

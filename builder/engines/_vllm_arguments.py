@@ -118,7 +118,7 @@ def _check(settings: Mapping[str, Any]) -> None:
     if settings.get("data_parallel_size", 1) != 1:
         raise EngineError(
             "engine.vllm.data_parallel_size must be 1: vLLM's replicas need a process each, this engine is one; "
-            "set tensor_parallel_size, or start a run for each group of devices"
+            "set tensor_parallel_size, or engine.scale: ray, which starts one for each group of devices"
         )
 
 

@@ -1,6 +1,7 @@
 """complete, judge and evaluate through the echo engine, which ships with the product."""
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -169,10 +170,18 @@ def test_an_engine_says_what_it_cannot_do(wim: Wim, run: Path, capsys: pytest.Ca
     assert "structured" in capsys.readouterr().err
     assert wim("complete", run, "--set", "engine.name=ecko") == 1
     assert "echo" in capsys.readouterr().err
-    assert wim("complete", run, *ECHO, "--set", "engine.scale=ray") == 1
-    assert "engine.scale" in capsys.readouterr().err
     assert wim("complete", run, *ECHO, "--set", "complete.top_p=0.5") == 1
     assert "top_p" in capsys.readouterr().err
+
+
+def test_without_ray_the_scale_says_how_to_get_it(
+    wim: Wim, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert wim("complete", run, *ECHO, "--set", "engine.scale=ray") == 1
+    said = capsys.readouterr().err
+    assert said.startswith("wim: engine.scale: ray needs Ray")
+    assert said.endswith("pip install -e '.[cluster]'\n")
 
 
 def test_prompts_without_text_are_neither_completed_nor_judged(
