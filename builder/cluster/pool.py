@@ -187,8 +187,8 @@ class Pool(Generic[Item, Result]):
             return time.monotonic()
         if time.monotonic() - since < PATIENCE:
             return since
-        wanted = f"{self.size.gpus} GPUs" if self.size.gpus else f"{self.size.cpus} CPUs"
-        print(f"no node of the cluster has {wanted} free for an engine: waiting for one", file=sys.stderr)
+        wanted = f"{self.size.cpus} CPU, {self.size.gpus} GPU"
+        print(f"no node of the cluster has room for an engine ({wanted}): waiting for one", file=sys.stderr)
         return math.inf
 
 

@@ -30,10 +30,11 @@ Wim = Callable[..., int]
 ROOT = Path(__file__).parents[2]
 SMALL = Size(cpus=1, gpus=0, hosts=None, chunk=5, in_flight=10)
 RAY = ("--set", "engine.scale=ray", "--set", "engine.ray.chunk=4", "--set", "engine.ray.in_flight=8")
+ONE = (*RAY, "--set", "engine.ray.actors=1")
 ECHO = ("--set", "engine.name=echo")
 DEMO = (
     *("--set", "model.name=" + str(ROOT / "data/demo/model"), "--set", "engine.transformers.batch_size=4"),
-    *("--set", "complete.max_tokens=48", "--set", "judge.max_tokens=48"),
+    *("--set", "complete.n=2", "--set", "complete.max_tokens=32", "--set", "judge.max_tokens=32"),
 )
 QUICK = {"initial_delay_ms": "1000", "period_ms": "500", "timeout_ms": "1000", "failure_threshold": "3"}
 """Ray's health check of nodes: what takes 15 s by default takes 2."""
@@ -174,7 +175,7 @@ def test_without_a_node_the_work_waits_for_one(
 
     monkeypatch.setattr(waiting, "_ready", add_at_the_third_look)
     assert len(list(waiting.run(items()))) == 20
-    assert capsys.readouterr().err == "no node of the cluster has 1 CPUs free for an engine: waiting for one\n"
+    assert capsys.readouterr().err == "no node of the cluster has room for an engine (1 CPU, 0 GPU): waiting for one\n"
 
 
 @pytest.mark.usefixtures("two")
@@ -252,7 +253,7 @@ def folder(wim: Wim, tmp_path: Path) -> Path:
 def tables(wim: Wim, run: str, *settings: str) -> dict[str, bytes]:
     """All three tables of a run, from nothing."""
     assert wim("complete", run, "--judge", *DEMO, *settings) == 0
-    assert wim("embed", run, *DEMO, *settings, "--set", "engine.ray.actors=1") == 0
+    assert wim("embed", run, *DEMO, *settings) == 0
     Path(".wim").rename(f"rows-{Path(run).parent.name}")
     return {file.name: file.read_bytes() for file in Path(run).glob("*.parquet")}
 
@@ -262,9 +263,10 @@ def test_the_tables_are_those_of_one_machine(
     wim: Wim, folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(embed, "PART", 16)
+    monkeypatch.setattr("builder.cluster.pool.PATIENCE", 600.0)
     alone = tables(wim, "runs/alone/0")
     capfd.readouterr()
-    spread = tables(wim, "runs/spread/0", *RAY)
+    spread = tables(wim, "runs/spread/0", *ONE)
     assert capfd.readouterr().err == ""
     assert sorted(spread) == ["completions.parquet", "embeddings.parquet", "feedback.parquet"]
     assert spread == alone
@@ -279,7 +281,7 @@ def test_the_tables_are_those_of_one_machine(
 def test_an_error_of_the_engine_is_the_same_line(wim: Wim, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     said = []
-    for scale in ((), (*RAY, "--set", "engine.ray.actors=1")):
+    for scale in ((), ONE):
         assert wim("complete", RUN, *ECHO, "--set", "complete.top_p=0.5", *scale) == 1
         said.append(capsys.readouterr().err)
     assert said[0] == said[1] == "wim: the engine echo has no top_p; set complete.top_p to 1\n"
@@ -300,7 +302,7 @@ def under_way(folder: Path, wim: Wim, write_jsonl: Any) -> Iterator[Driven]:
     """`wim complete` as a process that has kept some rows and has many to do."""
     write_jsonl([{"prompt": f"Tell me about thing number {i}"} for i in range(MANY // 4)], "prompts.jsonl")
     assert wim("prompts", "runs", "--set", "prompts.source=prompts.jsonl") == 0
-    with Driven(folder, ["complete", RUN, *ECHO, *RAY, "--set", "engine.ray.actors=1"], Drive(part=16)) as driven:
+    with Driven(folder, ["complete", RUN, *ECHO, *ONE], Drive(part=16)) as driven:
         while not kept(folder):
             assert driven.process.poll() is None, driven.end().said
             time.sleep(0.05)
