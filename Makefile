@@ -15,7 +15,7 @@ ONE_ARM = 'for try in 1 2 3 4 5 6 7 8 9; do \
 RUNS    = $(wildcard runs/*/[0-9]*)
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help setup setup-dev setup-vllm chromium demo experiment result test check tests bench fresh-demo lock
+.PHONY: help setup setup-dev setup-vllm setup-distilabel chromium demo experiment result test check tests bench bench-small fresh-demo lock
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  -/'
@@ -60,7 +60,7 @@ experiment/%: FORCE
 	@cd $@ && OMP_NUM_THREADS=1 dvc repro 2>&1 | sed -u "s/^/seed $* | /"
 FORCE:
 
-test: setup-dev setup-vllm check tests fresh-demo ## everything that CI runs
+test: setup-dev setup-vllm check tests bench-small fresh-demo ## everything that CI runs
 
 check: setup-dev ## format, lint, types
 	ruff format --check .
@@ -76,12 +76,23 @@ chromium: ## the browser that the tests of pages drive, from Debian where root m
 tests: setup-dev chromium ## the tests, with the coverage of builder/
 	OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile --cov --cov-report=term --cov-fail-under=90
 
-bench: setup-dev setup-vllm ## speed and memory, as ratios measured side by side
-	python bench/engines.py
-	python bench/training.py
+# Goes on where it was stopped: make bench BENCH=--resume
+bench: setup-dev setup-vllm ## speed and memory, as ratios measured side by side: docs/benchmarks.md
+	python -m bench $(BENCH)
+	python -m bench --small --record
 	python bench/audit.py
-	python bench/online.py
 	python bench/report.py
+	python bench/online.py
+
+bench-small: setup-dev ## the same ratios on little data: fails where one is 2 times worse than recorded
+	python -m bench --small
+
+setup-distilabel: .bench/distilabel/done # what we are measured against, with our engine, in a venv of its own
+.bench/distilabel/done: $(BIN)/uv base.lock
+	$(BIN)/python -m venv .bench/distilabel
+	$(LINKS) $(BIN)/uv pip install -q --compile-bytecode --python .bench/distilabel/bin/python \
+		-r base.lock distilabel==1.5.3 requests
+	@touch $@
 
 fresh-demo: ## the demo in a fresh clone with a new virtual environment, timed
 	.ci/fresh-demo

@@ -45,7 +45,8 @@ def learned(name: str, seed: int, steps: int | None) -> dict[str, Any]:
     took = {"wall": time.perf_counter() - began, "cpu": time.process_time() - worked}
     asked = made.missing + made.nothing + made.unreadable
     readable = (made.missing + made.nothing) / asked if asked else float("nan")
-    return vars(made) | took | {"readable": readable} | evaluate.run(run, given)
+    result: dict[str, Any] = vars(made) | took | {"readable": readable} | evaluate.run(run, given)
+    return result
 
 
 def line(name: str, made: dict[str, Any]) -> str:

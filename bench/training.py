@@ -1,30 +1,51 @@
 """A training step of ours against one of a stock TRL script, and what working out the reference beforehand costs.
 
-    python bench/training.py [--steps 40] [--pairs 160] [--reference previous]
+    python -m bench.training [--steps 40] [--pairs 160] [--reference previous] [--json]
 
 Both train a later round on the demo's model with the same settings; the stock script asks the reference at every step.
 """
 
 import argparse
+import json
 import os
-import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 from threading import Semaphore
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import polars as pl
+from bench.figures import Figure, Measured
+from bench.harness import ROOT, Setup, empty_folder, python, run
 
-ROOT = Path(__file__).parents[1]
+if TYPE_CHECKING:
+    import polars as pl
+
+STEPS, SMALL = 40, 12
 WARM = 2
 """Steps at the beginning that are not counted."""
+SAME = 1e-5
 
 
-def sample(count: int) -> pl.DataFrame:
+def measure(setup: Setup) -> Measured:
+    steps = SMALL if setup.small else STEPS
+    with empty_folder(setup) as folder:
+        cost = run(python("bench.training", "--json", "--steps", steps, "--pairs", 4 * steps), folder)
+    said = cost.said()
+    figures = [
+        Figure("steps/s over stock TRL", said["ratio"], guarded=True),
+        Figure("largest difference of two losses", said["apart"], "", at_most=SAME),
+        Figure("steps until the reference worked out beforehand is made good", said["made_good"], "steps"),
+    ]
+    told = {"ms/step": round(said["ours_ms"], 1), "ms/step, stock TRL": round(said["stock_ms"], 1)}
+    return Measured(figures, {"steps": steps, "pairs": 4 * steps, "of a batch": 8} | told, {"both": [cost]})
+
+
+def sample(count: int) -> "pl.DataFrame":
     """Pairs of completions that differ in length."""
+    import polars as pl
+
     facts = ["It is grey.", "It lives in the water.", "It has four legs.", "It eats plants.", "It is hunted."]
 
     def turn(role: str, text: str) -> list[dict[str, str]]:
@@ -39,17 +60,18 @@ def sample(count: int) -> pl.DataFrame:
     return pl.DataFrame(rows)
 
 
-def ours(pairs: pl.DataFrame, start: Any, params: Any) -> tuple[Any, float]:
+def ours(pairs: "pl.DataFrame", start: Any, params: Any) -> tuple[Any, float]:
     """A trainer as `wim train dpo` makes it, and the seconds that the reference took."""
     from train import dpo
+    from train.trainer import assemble
 
-    trainer = dpo.assemble(pairs, start, params, Path("work"), Path("run"))
+    trainer = assemble(pairs, start, params, Path("work"), Path("run"))
     began = time.perf_counter()
     dpo.prepare(trainer, pairs, start, params)
     return trainer, time.perf_counter() - began
 
 
-def stock(pairs: pl.DataFrame, start: Any, params: Any) -> Any:
+def stock(pairs: "pl.DataFrame", start: Any, params: Any) -> Any:
     """A trainer as TRL's documentation makes it: the reference runs at every step."""
     from datasets import Dataset
     from peft import LoraConfig, PeftModel
@@ -142,42 +164,51 @@ def side_by_side(trainers: list[Any]) -> list[list[float]]:
     return [turn.steps[WARM:] for turn in turns]
 
 
-def compare(pairs: pl.DataFrame, start: Any, params: Any) -> None:
-    """Prints the ratio of step times, the largest difference of losses, and the cost beforehand in steps."""
+def compare(pairs: "pl.DataFrame", start: Any, params: Any) -> dict[str, float]:
+    """The ratio of step times, the largest difference of losses, and the cost beforehand in seconds and in steps."""
+    here = Path.cwd()
     with tempfile.TemporaryDirectory() as folder:  # nothing is kept there from another time
         os.chdir(folder)
         trainer, cost = ours(pairs, start, params)
         theirs = stock(pairs, start, params)
         steps = side_by_side([trainer, theirs])
-        os.chdir(ROOT)
+        os.chdir(here)
     mine, stocks = (median(of) for of in steps)
     ratio = median(b / a for a, b in zip(*steps, strict=True))
     apart = max(abs(a - b) for a, b in zip(losses(trainer), losses(theirs), strict=True))
-    print(f"step: {1000 * mine:.1f} ms, stock {1000 * stocks:.1f} ms: {ratio:.2f} times as fast (median of the steps)")
-    print(f"losses of {len(losses(trainer))} steps: at most {apart:.1e} apart (wanted: below 1e-5)")
-    print(
-        f"reference of {len(pairs):,} pairs beforehand: {cost:.2f} s, made good by {cost / (stocks - mine):.0f} steps"
-    )
+    found = {"ratio": ratio, "apart": apart, "ours_ms": 1000 * mine, "stock_ms": 1000 * stocks}
+    return found | {"reference_s": cost, "made_good": cost / (stocks - mine)}
 
 
-def first_round(pairs: pl.DataFrame, params: Any, folder: Path) -> Any:
+def text(found: dict[str, float], steps: int, pairs: int) -> str:
+    lines = [
+        f"step: {found['ours_ms']:.1f} ms, stock {found['stock_ms']:.1f} ms: {found['ratio']:.2f} times as fast",
+        f"losses of {steps} steps: at most {found['apart']:.1e} apart (wanted: below {SAME:.0e})",
+        f"reference of {pairs:,} pairs beforehand: {found['reference_s']:.2f} s, "
+        f"made good by {found['made_good']:.0f} steps",
+    ]
+    return "\n".join(lines)
+
+
+def first_round(pairs: "pl.DataFrame", params: Any, folder: Path) -> Any:
     """A policy that a round has trained, to start from."""
     from builder import policy
     from builder.policy import Policy
     from train import adapter
 
-    base = policy.base(params.model)
+    base, here = policy.base(params.model), Path.cwd()
     os.chdir(folder)
     trainer, _ = ours(pairs, base, params)
     trainer.train()
     adapter.save(trainer, folder, base)
-    os.chdir(ROOT)
+    os.chdir(here)
     return Policy(base.model, base.revision, folder / "policy")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--json", action="store_true")
     parser.add_argument("--pairs", type=int, default=160)
     parser.add_argument("--reference", choices=["previous", "base"], default="previous")
     arguments = parser.parse_args()
@@ -185,13 +216,14 @@ def main() -> None:
 
     sets = ["batch=8", "device_batch=8", "learning_rate=1e-3", f"max_steps={arguments.steps}", "save_steps=1000000"]
     sets += [f"reference={arguments.reference}"]
-    given = params.load(None, [f"train.{setting}" for setting in sets])
+    model = f"model.name={ROOT / 'data/demo/model'}"
+    given = params.load(None, [model, *(f"train.{setting}" for setting in sets)])
     pairs = sample(arguments.pairs)
     with tempfile.TemporaryDirectory() as folder:
         start = first_round(pairs, given, Path(folder))
-        compare(pairs, start, given)
+        found = compare(pairs, start, given)
+    print(json.dumps(found) if arguments.json else text(found, arguments.steps, arguments.pairs))
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
     main()

@@ -1,0 +1,59 @@
+"""complete + judge against distilabel on the same engine and judge: whole processes, from the prompts to the tables.
+
+distilabel runs each step in a process of its own, and loads the engine in both.
+"""
+
+import json
+import sys
+
+from bench.figures import Figure, Measured
+from bench.harness import ROOT, BenchError, Cost, Setup, cpus, empty_folder, ratio, run, turns, walls, wim
+from bench.pipeline import MODEL, PROMPTS, ROWS, write_prompts
+
+VENV = ROOT / ".bench/distilabel"
+MODULE = "bench.against.distilabel_steps"
+
+
+def measure(setup: Setup) -> Measured:
+    rows = PROMPTS if setup.small else ROWS
+    run(["make", "-s", "setup-distilabel", f"VENV={sys.prefix}"], ROOT)
+    ways = {"distilabel": lambda: theirs(setup, rows), "wim complete --judge": lambda: ours(setup, rows)}
+    costs = turns(ways, setup.repeat)
+    distilabel, wims = costs.values()
+    figures = [
+        Figure("rows/s over distilabel", ratio(walls(distilabel), walls(wims)), at_least=1.2),
+        Figure("rows per CPU second over distilabel", ratio(cpus(distilabel), cpus(wims))),
+    ]
+    speed = {f"rows/s, {way}": round(rows / min(walls(cost)), 1) for way, cost in costs.items()}
+    settings = {"completions, each judged once": rows, "distilabel": version(), "turns": setup.repeat}
+    return Measured(figures, settings | speed, costs)
+
+
+def theirs(setup: Setup, rows: int) -> Cost:
+    with empty_folder(setup) as folder:
+        write_prompts(folder, PROMPTS)
+        command = [VENV / "bin/python", "-m", MODULE, folder / "run/prompts.parquet", rows, folder]
+        cost = run(command, folder, VIRTUAL_ENV=str(VENV))
+    check(int(cost.output.splitlines()[-1]), rows)
+    return cost
+
+
+def ours(setup: Setup, rows: int) -> Cost:
+    with empty_folder(setup) as folder:
+        write_prompts(folder, PROMPTS)
+        sets = [f"complete.n={rows // PROMPTS}", "judge.attempts=1", f"model.name={MODEL}"]
+        how = [word for each in sets for word in ("--set", each)]
+        cost = run(wim("complete", "run", "--judge", "--json", "--params", ROOT / "params.yaml", *how), folder)
+    check(json.loads(cost.output)["judge"]["judgements"], rows)
+    return cost
+
+
+def check(judged: int, rows: int) -> None:
+    """Raises BenchError if not every row came out."""
+    if judged != rows:
+        raise BenchError(f"{judged:,} of {rows:,} rows were judged")
+
+
+def version() -> str:
+    """Of what is installed in the venv."""
+    return next(VENV.glob("lib/*/site-packages/distilabel-*.dist-info")).name.split("-")[1].removesuffix(".dist")
