@@ -25,7 +25,7 @@ def measure(setup: Setup) -> Measured:
             "dvc repro": again,
         }
         turns(ways, 1)  # compiled modules are written
-        costs = turns(ways, max(setup.repeat, REPEAT) if not setup.small else 3)
+        costs = turns(ways, max(setup.repeat, REPEAT) if not setup.small else 2)
     fastest = {name: min(walls(cost)) for name, cost in costs.items()}
     figures = [
         Figure("wim --help", fastest["wim --help"], "s", at_most=0.3),

@@ -22,7 +22,7 @@ from bench.harness import ROOT, Setup, empty_folder, python, run
 if TYPE_CHECKING:
     import polars as pl
 
-STEPS, SMALL = 40, 12
+STEPS, SMALL = 40, 8
 WARM = 2
 """Steps at the beginning that are not counted."""
 SAME = 1e-5
