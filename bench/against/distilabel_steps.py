@@ -36,7 +36,7 @@ class Engine(LLM):  # type: ignore[misc]
         self._engine = plugins.load("engines", "transformers").Engine(given, [self._by])
         own = given.complete
         drawn = Sampling(own.temperature, own.max_tokens, own.top_p, own.stop)
-        self._sampling = asking.sampling(panel.load(given).pattern, given, 0) if self.judges else drawn
+        self._sampling = asking.sampling(panel.load(given), given, 0) if self.judges else drawn
 
     @property
     def model_name(self) -> str:
