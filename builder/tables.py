@@ -254,21 +254,31 @@ def batches(file: Path, name: str, columns: Sequence[str], size: int = ROW_GROUP
     """
     parquet = open_parquet(file)
     present = _present(parquet, columns, name, file)
-    if _largest(parquet, present) > LARGE:
+    if max(_sizes(parquet, present), default=0) > LARGE:
         parquet = open_parquet(file, streamed=True)
     with damaged(file):
         for batch in parquet.iter_batches(size, columns=present):
             yield _frame(pa.Table.from_batches([batch]), columns, SCHEMAS[name], file)
 
 
-def _largest(parquet: pq.ParquetFile, columns: Sequence[str]) -> int:
-    """Bytes of the largest row group, uncompressed, in ``columns``."""
+def uncompressed(file: Path, columns: Sequence[str]) -> int:
+    """Bytes of the columns as they are encoded in the file, before compression."""
+    return sum(_sizes(open_parquet(file), columns))
+
+
+def _sizes(parquet: pq.ParquetFile, columns: Sequence[str]) -> list[int]:
+    """Bytes of each row group, uncompressed, in ``columns``."""
     about = parquet.metadata
     groups = (about.row_group(group) for group in range(about.num_row_groups))
     of = [[g.column(i) for i in range(g.num_columns)] for g in groups]
-    return max(
-        (sum(c.total_uncompressed_size for c in g if c.path_in_schema.split(".")[0] in columns) for g in of), default=0
-    )
+    return [sum(c.total_uncompressed_size for c in g if c.path_in_schema.split(".")[0] in columns) for g in of]
+
+
+def detached(frame: pl.DataFrame) -> pl.DataFrame:
+    """A copy. Rows that polars takes from a frame hold on to all the texts of it."""
+    copy = pl.from_arrow(frame.to_arrow())
+    assert isinstance(copy, pl.DataFrame)
+    return copy
 
 
 def read_blocks(file: Path, name: str, columns: Sequence[str], key: str, size: int) -> Iterator[pl.DataFrame]:
