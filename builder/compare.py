@@ -40,19 +40,22 @@ def scaled(judge: str) -> str:
     return MEDIAN if judge == MAJORITY else judge
 
 
-def comparable(ratings: pl.DataFrame, completions: pl.DataFrame, column: str, judge: str) -> pl.DataFrame:
+def comparable(
+    ratings: pl.DataFrame, completions: pl.DataFrame, column: str, judge: str, several: bool | None = None
+) -> pl.DataFrame:
     """One ``value`` of ``column`` per ratable completion: one judge's, or that of all judges together.
 
     ``ratings`` has a null in ``column`` where a judgement is not ratable. Of several judges together a completion
     counts if every judge with a ratable judgement on its prompt has one on it. ``mean`` and ``median`` are over
     judges; ``majority``: from -1 to 1 how many of the prompt's other completions most judges place below it
-    (Copeland's method), so that of two completions the one that more judges prefer is better. Columns: completion_id,
-    prompt_id, value, text (a hash that is equal for equal texts).
+    (Copeland's method), so that of two completions the one that more judges prefer is better. ``several``: whether the
+    run's values are of more than one judge, where ``ratings`` are those of some of its prompts. Columns:
+    completion_id, prompt_id, value, text (a hash that is equal for equal texts).
     """
     ratable = ratings.select("completion_id", "prompt_id", "judge", pl.col(column).alias("value")).drop_nulls("value")
     if judge not in TOGETHER:
         ratable = ratable.filter(pl.col("judge") == judge)
-    elif ratable["judge"].n_unique() > 1:
+    elif ratable["judge"].n_unique() > 1 if several is None else several:
         ratable = _together(ratable, judge)
     texts = completions.select("completion_id", pl.col("text").hash())
     return ratable.drop("judge").join(texts, on="completion_id", how="left", maintain_order="left")

@@ -1,50 +1,102 @@
 """pair: ratings -> pairs.parquet + stats.json."""
 
 import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from builder import ids, judgements, stats, tables
-from builder.compare import DECIMALS, MEAN, TOGETHER, JudgedPairs, Rows, comparable, judged_pairs, scaled
+from builder import ids, paired, parts, stats, tables
+from builder.by_hash import Sorter, sorter
+from builder.compare import TOGETHER, JudgedPairs, Rows, comparable, judged_pairs
 from builder.errors import TableError
 from builder.health import measure
+from builder.health.draw import Draw
 from builder.params import Pair, Params
-from builder.statuses import WimStatus
+from builder.parts import Part
+from builder.statuses import Reason
+from builder.truncated import Truncated
 
-FEEDBACK = ("completion_id", "judge", "attempt", "rating_status", "wim", "wim_status", "reason")
-RATINGS = ("completion_id", "prompt_id", "judge", "rating", "R", "wim", "reward", "ratable", "reason")
 READS = {"verifier": ("verifier",), "combined": ("weights", "verifier")}
 """Parameters of the block rate, beyond zeta, without which a run's rating is another one."""
 
 
 def run(folder: Path, params: Params, arm: str = "", round_index: int = 0) -> dict[str, Any]:
-    """Write pairs.parquet and stats.json; return the statistics."""
+    """Write pairs.parquet and stats.json, part by part; return the statistics."""
     files = {name: tables.find(folder, name) for name in ("prompts", "completions", "feedback", "ratings")}
     now = tables.fingerprints(files)
     tables.check_made_from(files["feedback"], now, "judge")
     tables.check_made_from(files["ratings"], now, "rate")
-    read = stats.Tables(
-        tables.read(files["prompts"], "prompts", ["prompt_id", "messages"]),
-        tables.read(files["completions"], "completions", judgements.COMPLETIONS),
-        judgements.used(tables.read(files["feedback"], "feedback", FEEDBACK)),
-        tables.read(files["ratings"], "ratings", RATINGS),
-    )
     params = as_rated(files["ratings"], params)
-    _check(read, params.pair)
-    judged = judged_pairs(comparable(read.ratings, read.completions, "reward", params.pair.judge))
-    pairs = rows(judged, select(judged, params.pair, params.seed), read, params, arm, round_index)
-    truncated = stats.truncated_completions(tables.path(folder, "embeddings"), read.completions)
-    summary = stats.summary(read, judged, pairs, truncated, params) | stats.usage(files)
-    generic = tables.read_metadata(files["ratings"]).get("generic")
-    summary["health"] = measure.measure(read.completions, read.feedback, read.ratings, generic)
-    settings = {"pair": vars(params.pair), "method": params.rate.method, "seed": params.seed}
-    tables.write(tables.path(folder, "pairs"), "pairs", pairs, tables.metadata("pair", settings, files))
+    judges = _judges(files["ratings"])
+    _check_judges(judges.names, params.pair)
+    at_once = parts.pairs_at_once(files)
+    made, truncated = _Made(params, judges, at_once), Truncated(tables.path(folder, "embeddings"))
+    with sorter(folder, "pair_id") as pairs:
+        for part in parts.read(files):
+            made.add(part, pairs, arm, round_index)
+            truncated.add(part.completions["text"])
+        attempts = tables.open_parquet(files["feedback"]).metadata.num_rows
+        summary = made.summary.summary(truncated.count(), attempts) | stats.usage(files)
+        summary["health"] = made.health.summary(tables.read_metadata(files["ratings"]).get("generic"))
+        tables.check_unchanged(tables.fingerprints(files), now)
+        settings = {"pair": vars(params.pair), "method": params.rate.method, "seed": params.seed}
+        about = tables.metadata("pair", settings, {}) | {"inputs": now}
+        more = [pa.field("dissent", pa.float64())] if made.dissent else []
+        tables.write_blocks(tables.path(folder, "pairs"), "pairs", pairs.frames(at_once), about, more)
     tables.write_json(folder / "stats.json", summary)
     return summary
+
+
+@dataclass(frozen=True)
+class _Judges:
+    """What all ratings say together: the judges, of which columns several have a value, and the health's prompts."""
+
+    names: list[str]
+    several: Mapping[str, bool]
+    drawn: pl.Series
+
+
+def _judges(ratings: Path) -> _Judges:
+    judge, rated = pl.col("judge"), pl.col("reason").fill_null("") != str(Reason.EMPTY_COMPLETION)
+    has = {"reward": pl.col("reward").is_not_null(), "ratable": pl.col("ratable")}
+    has |= {name: rated & pl.col(name).is_not_null() for name in ("R", "wim")}
+    found, draw = [pl.DataFrame(schema={"judge": pl.String} | dict.fromkeys(has, pl.Boolean))], Draw(measure.CORRELATED)
+    for block in tables.batches(ratings, "ratings", ["prompt_id", "judge", "reason", *has]):
+        here = block.group_by(judge).agg(held.any().alias(name) for name, held in has.items())
+        found.append(tables.detached(here))
+        draw.add(measure.counted(block)["prompt_id"])
+    names = pl.concat(found).group_by("judge").agg(pl.col(list(has)).any()).sort("judge")
+    several = {name: int(names[name].sum()) > 1 for name in has}
+    return _Judges(names["judge"].to_list(), several, draw.prompts())
+
+
+class _Made:
+    """What is made of a run, part by part."""
+
+    def __init__(self, params: Params, judges: _Judges, at_once: int) -> None:
+        self.params, self.several, self.at_once = params, judges.several, at_once
+        self.summary = stats.Summary(params, judges.several)
+        self.health = measure.Figures(judges.drawn)
+        self.dissent = judges.several["ratable"] and params.pair.judge in TOGETHER
+
+    def add(self, part: Part, pairs: Sorter, arm: str, round_index: int) -> None:
+        """Pairs go to ``pairs``, what is counted to the summaries."""
+        _check_prompts(part)
+        settings = self.params.pair
+        values = comparable(part.ratings, part.completions, "reward", settings.judge, self.several["reward"])
+        judged = judged_pairs(values)
+        taken = select(judged, settings, self.params.seed)
+        for start in range(0, max(len(taken), 1), self.at_once):
+            rows = paired.rows(judged, taken[start : start + self.at_once], part, self.params, arm, round_index)
+            pairs.add(paired.with_dissent(rows, part.ratings) if self.dissent else rows)
+        self.summary.add(part, judged, len(taken), len(np.unique(judged.prompts()[taken])))
+        self.health.add(part.completions, part.feedback, part.ratings)
 
 
 def as_rated(ratings: Path, params: Params) -> Params:
@@ -60,12 +112,14 @@ def as_rated(ratings: Path, params: Params) -> Params:
     )
 
 
-def _check(read: stats.Tables, settings: Pair) -> None:
-    strangers = read.completions.join(read.prompts, on="prompt_id", how="anti")
+def _check_prompts(part: Part) -> None:
+    strangers = part.completions.join(part.prompts, on="prompt_id", how="anti")
     if len(strangers):
         first = strangers["completion_id"][0]
-        raise TableError(f"{len(strangers)} completions have no row in the prompts table, the first is {first}")
-    names = read.ratings["judge"].unique().sort().to_list()
+        raise TableError(f"{len(strangers)} or more completions have no row in the prompts table, {first} for one")
+
+
+def _check_judges(names: list[str], settings: Pair) -> None:
     for name in set(TOGETHER) & set(names):
         raise TableError(f"a judge is called {name!r}, which is what pair.judge calls all of them; rename it")
     if settings.judge not in (*TOGETHER, *names):
@@ -101,81 +155,3 @@ def _first_of_prompt(judged: JudgedPairs, allowed: Rows, order: NDArray[np.float
     firsts = np.flatnonzero(np.diff(prompt[by_order], prepend=-1))
     taken: Rows = allowed[by_order[firsts]]
     return taken
-
-
-def rows(
-    judged: JudgedPairs, taken: Rows, read: stats.Tables, params: Params, arm: str, round_index: int
-) -> pl.DataFrame:
-    """The pairs table of the judged pairs ``taken``, sorted by pair_id."""
-    values = judged.values
-    chosen, rejected = values[judged.better[taken]], values[judged.worse[taken]]
-    sides = _sides(pl.concat([chosen, rejected])["completion_id"], read, params.pair.judge)
-    pairs = pl.DataFrame(
-        {
-            "prompt_id": chosen["prompt_id"],
-            "score_chosen": chosen["value"],
-            "score_rejected": rejected["value"],
-            "delta": judged.delta[taken],
-            "chosen_id": chosen["completion_id"],
-            "rejected_id": rejected["completion_id"],
-        }
-    )
-    for side in ("chosen", "rejected"):
-        named = sides.rename({name: f"{side}_{name}" for name in ("rating", "wim", "feedback", "status")})
-        named = named.rename({"completion_id": f"{side}_id", "message": side})
-        pairs = pairs.join(named, on=f"{side}_id", how="left", maintain_order="left")
-    pairs = pairs.join(read.prompts.rename({"messages": "prompt"}), on="prompt_id", how="left", maintain_order="left")
-    made = {"judge": params.pair.judge, "method": params.rate.method, "arm": arm}
-    names = [
-        ids.pair_id(arm, round_index, better, worse, params.pair.judge, params.rate.method)
-        for better, worse in pairs.select("chosen_id", "rejected_id").iter_rows()
-    ]
-    pairs = pairs.with_columns(
-        pl.Series("pair_id", names, pl.String),
-        pl.lit(round_index, pl.Int32).alias("round"),
-        *(pl.lit(value).alias(name) for name, value in made.items()),
-    )
-    pairs = pairs.select(tables.SCHEMAS["pairs"].names).sort("pair_id")
-    several = read.ratings.filter("ratable")["judge"].n_unique() > 1 and params.pair.judge in TOGETHER
-    return _with_dissent(pairs, read.ratings) if several else pairs
-
-
-def _with_dissent(pairs: pl.DataFrame, ratings: pl.DataFrame) -> pl.DataFrame:
-    """``dissent``, a column beyond the schema: the share of judges that prefer the rejected one, ties half."""
-    own = ratings.filter("ratable").select("completion_id", "judge", "reward")
-    both = pairs.select("pair_id", "chosen_id", "rejected_id").join(own, left_on="chosen_id", right_on="completion_id")
-    both = both.join(own, left_on=["rejected_id", "judge"], right_on=["completion_id", "judge"], suffix="_rejected")
-    sign = (pl.col("reward") - pl.col("reward_rejected")).round(DECIMALS).sign()
-    dissent = both.group_by("pair_id").agg(dissent=(0.5 - 0.5 * sign).mean())
-    return pairs.join(dissent, on="pair_id", how="left", maintain_order="left")
-
-
-def _sides(completion_ids: pl.Series, read: stats.Tables, judge: str) -> pl.DataFrame:
-    """What a pair tells of each of its completions: message, rating, wim, feedback, status."""
-    wanted = completion_ids.unique().to_frame()
-    said = read.feedback.select("completion_id", "judge", pl.col("wim").alias("feedback"), "wim_status")
-    rated = read.ratings.select("completion_id", "judge", "rating", "wim")
-    both = wanted.join(rated, on="completion_id").join(said, on=["completion_id", "judge"], how="left")
-    both = both.sort("completion_id", "judge")
-    status = pl.col("wim_status")
-    if judge in TOGETHER:
-        middle = pl.Expr.mean if scaled(judge) == MEAN else pl.Expr.median
-        # Each text under its judge's name; what a completion lacks in one judge's eyes, it lacks.
-        named = pl.col("judge") + ": " + pl.col("feedback")
-        order = [str(s) for s in (WimStatus.MISSING, WimStatus.NOTHING, WimStatus.UNREADABLE)]
-        worst = pl.coalesce([pl.when((status == s).any()).then(pl.lit(s)) for s in order])
-        both = both.group_by("completion_id", maintain_order=True).agg(
-            middle(pl.col("rating")),
-            middle(pl.col("wim")),
-            pl.when(pl.col("feedback").is_not_null().any()).then(named.drop_nulls().str.join("\n\n")).alias("feedback"),
-            worst.fill_null(str(WimStatus.ABSENT)).alias("status"),
-        )
-    else:
-        both = both.filter(pl.col("judge") == judge).drop("judge").rename({"wim_status": "status"})
-        both = both.with_columns(pl.col("status").fill_null(str(WimStatus.ABSENT)))
-    texts = read.completions.select("completion_id", _message(pl.col("text")).alias("message"))
-    return both.join(texts, on="completion_id", how="left", maintain_order="left")
-
-
-def _message(text: pl.Expr) -> pl.Expr:
-    return pl.concat_list(pl.struct(pl.lit("assistant").alias("role"), text.alias("content")))

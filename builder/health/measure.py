@@ -38,26 +38,51 @@ def measure(
     completions: pl.DataFrame, feedback: pl.DataFrame, ratings: pl.DataFrame, generic: dict[str, Any] | None
 ) -> dict[str, Any]:
     """The figures; ``feedback`` holds the attempts that count, ``generic`` what `wim rate` has said of the texts."""
-    said = _judged(completions, feedback, ratings)
-    told = said.drop_nulls("feedback")
-    quoted = sample.rows(told, QUOTED)
-    return {
-        "length": {
-            "completion": {name: _with(said, column, "completion_letters") for name, column in RATINGS.items()},
-            "feedback": {name: _with(told, column, "feedback_letters") for name, column in RATINGS.items()},
-        },
-        "words_and_number": _with(said, "wim", "rating"),
-        "generic": generic or {"share": None, "n": 0, "unmeasured": "`wim rate` has not said"},
-        "quotes": quotes.quoting(quoted["feedback"], quoted["text"]),
-        "retest": retest.agreement(said),
-        "judges": judges(feedback),
-    }
+    figures = Figures(sample.of_prompts(counted(ratings)["prompt_id"], CORRELATED))
+    figures.add(completions, feedback, ratings)
+    return figures.summary(generic)
 
 
-def _judged(completions: pl.DataFrame, feedback: pl.DataFrame, ratings: pl.DataFrame) -> pl.DataFrame:
-    """A sample of the judgements, with both texts; ``feedback`` is null unless it says that something is missing."""
+def counted(ratings: pl.DataFrame) -> pl.DataFrame:
+    """The judgements that the sample is drawn from."""
     empty = pl.col("reason").fill_null("") == str(Reason.EMPTY_COMPLETION)
-    judged = sample.rows(ratings.filter(pl.col("judge") != "", ~empty), CORRELATED)
+    return ratings.filter(pl.col("judge") != "", ~empty)
+
+
+class Figures:
+    """``measure`` of a run that is read part by part: ``drawn`` are the prompts of its sample."""
+
+    def __init__(self, drawn: pl.Series) -> None:
+        self.drawn = drawn
+        self.said: list[pl.DataFrame] = []
+        self.askings: list[pl.DataFrame] = []
+
+    def add(self, completions: pl.DataFrame, feedback: pl.DataFrame, ratings: pl.DataFrame) -> None:
+        """Whole prompts."""
+        judged = counted(ratings.filter(pl.col("prompt_id").is_in(self.drawn.implode())))
+        self.said.append(tables.detached(_with_texts(completions, feedback, judged)))
+        self.askings.append(tables.detached(_by_asking(feedback)))
+
+    def summary(self, generic: dict[str, Any] | None) -> dict[str, Any]:
+        """The figures of all parts."""
+        said = pl.concat(self.said)
+        told = said.drop_nulls("feedback")
+        quoted = sample.rows(told, QUOTED)
+        return {
+            "length": {
+                "completion": {name: _with(said, column, "completion_letters") for name, column in RATINGS.items()},
+                "feedback": {name: _with(told, column, "feedback_letters") for name, column in RATINGS.items()},
+            },
+            "words_and_number": _with(said, "wim", "rating"),
+            "generic": generic or {"share": None, "n": 0, "unmeasured": "`wim rate` has not said"},
+            "quotes": quotes.quoting(quoted["feedback"], quoted["text"]),
+            "retest": retest.agreement(said),
+            "judges": _by_judge(pl.concat(self.askings)),
+        }
+
+
+def _with_texts(completions: pl.DataFrame, feedback: pl.DataFrame, judged: pl.DataFrame) -> pl.DataFrame:
+    """Judgements with both texts; ``feedback`` is null unless it says that something is missing."""
     wanted = completions.filter(pl.col("completion_id").is_in(judged["completion_id"].unique().implode()))
     words = feedback.filter(pl.col("completion_id").is_in(wanted["completion_id"].implode()))
     missing = pl.when(pl.col("wim_status") == str(WimStatus.MISSING)).then("wim").alias("feedback")
@@ -84,6 +109,10 @@ def judges(feedback: pl.DataFrame) -> dict[str, dict[str, int]]:
 
     ``asked_again``: read at a later attempt only. Most judgements first.
     """
+    return _by_judge(_by_asking(feedback))
+
+
+def _by_asking(feedback: pl.DataFrame) -> pl.DataFrame:
     unreadable = pl.col("wim_status") == str(WimStatus.UNREADABLE)
     counts = {
         "judgements": pl.len(),
@@ -92,9 +121,13 @@ def judges(feedback: pl.DataFrame) -> dict[str, dict[str, int]]:
         "rating_unreadable": (pl.col("rating_status") == str(RatingStatus.UNREADABLE)).sum(),
         "asked_again": (pl.col("attempt") > 0).sum(),
     }
-    by_asking = feedback.group_by("judge").agg(count.cast(pl.Int64).alias(what) for what, count in counts.items())
-    by_judge = by_asking.group_by(retest.name(pl.col("judge"))).agg(pl.col(list(counts)).sum())
+    return feedback.group_by("judge").agg(count.cast(pl.Int64).alias(what) for what, count in counts.items())
+
+
+def _by_judge(by_asking: pl.DataFrame) -> dict[str, dict[str, int]]:
+    counts = pl.exclude("judge").sum()
+    by_judge = by_asking.group_by(retest.name(pl.col("judge"))).agg(counts)
     by_judge = by_judge.sort("judgements", "judge", descending=[True, False])
-    rest = by_judge[retest.MOST :].select(pl.lit(OTHERS).alias("judge"), pl.col(list(counts)).sum())
+    rest = by_judge[retest.MOST :].select(pl.lit(OTHERS).alias("judge"), counts)
     found = pl.concat([by_judge[: retest.MOST], rest.filter(pl.col("judgements") > 0)])
     return {row.pop("judge"): row for row in found.to_dicts()}
