@@ -43,7 +43,6 @@ ELSEWHERE = {
     "wim winrate runs/wim/1 runs/numerical/1": ("the demo's judge cannot compare", "tests/analysis/test_winrate.py"),
     "wim plan *--price 2.5 --trial 300": ("takes 8 GPUs", ""),
     "wim plan --params configs/cluster.yaml *": ("a model on the Hub", "tests/analysis/plan/test_plan_cluster.py"),
-    "marimo export ipynb *": ("takes nbformat, which the tests' environment does not have", ""),
     "sbatch *": ("takes Slurm", ""),
     "kubectl *": ("takes Kubernetes", ""),
     "ssh *": ("takes another machine", ""),
