@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import polars as pl
 
-from builder import embed, judgements, neighbours, rows
+from builder import embed, judgements, neighbours
 from builder.errors import InputError, WimError
 from builder.params import Embed
 
@@ -69,4 +69,4 @@ def _said(prompts: pl.DataFrame) -> pl.DataFrame:
 
 def _vectors(texts: pl.Series, embedder: Embed, label: str) -> Iterator[neighbours.Floats]:
     stored = embed.streamed(partial(iter, texts), len(texts), embedder, label)
-    return (neighbours.units_of(block) for block in stored.blocks(rows.BLOCK, ["embedding"]))
+    return (neighbours.units_of(block) for block in stored.blocks(embed.WINDOW, ["embedding"]))

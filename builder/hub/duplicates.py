@@ -11,8 +11,6 @@ from builder.errors import WimError
 from builder.neighbours import Floats, Index, units_of
 from builder.params import Embed
 
-BLOCK = 4096
-
 
 def beside_others(prompts: Callable[[], Iterator[pl.DataFrame]], few: pl.Series, embedder: Embed) -> pl.Series:
     """Those of the prompt ids ``few`` that cannot be parted from the other prompts.
@@ -29,7 +27,7 @@ def beside_others(prompts: Callable[[], Iterator[pl.DataFrame]], few: pl.Series,
     place = np.full(len(names), -1)
     chosen = np.flatnonzero(names.is_in(few.implode()).to_numpy())
     place[chosen] = np.arange(len(chosen))
-    blocks = lambda: (units_of(table) for table in stored.blocks(BLOCK, ["embedding"]))  # noqa: E731
+    blocks = lambda: (units_of(table) for table in stored.blocks(embed.WINDOW, ["embedding"]))  # noqa: E731
     beside, pairs = _near(blocks, place)
     return names.gather(chosen[_spread(beside, pairs)]).unique().sort()
 

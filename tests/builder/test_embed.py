@@ -1,6 +1,7 @@
 """Embedding with the real all-MiniLM-L6-v2, and the look-up of vectors."""
 
 import importlib.util
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from builder import embed, encoder, params, tables, vectors
+from builder import cli, embed, encoder, judgements, params, rows, spans, tables, vectors, wanted
 from builder.errors import TableError
 from builder.ids import text_id
 from builder.params import Embed
@@ -123,7 +124,47 @@ def test_texts_stand_in_the_order_of_first_use() -> None:
     frame = pl.DataFrame(
         [row | {"text": t, "feedback": f} for t, f in [("b", "y"), ("a", "b"), ("b", "x"), (" ", "y")]]
     )
-    assert embed.wanted(frame, params.load(None)) == ["b", "a", "y", "x"]
+    assert wanted.of_frame(frame, params.load(None)) == ["b", "a", "y", "x"]
+
+
+@pytest.fixture
+def judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run whose texts come again in other prompts and in the other column."""
+    monkeypatch.chdir(tmp_path)
+    records = [
+        {
+            "prompt": f"p{i // 3}",
+            "completion": f"text {i % 17}" + " more" * (i % 5),
+            "feedback": f"text {i % 11}",
+            "judge": j,
+        }
+        for i in range(60)
+        for j in ("a", "b")
+    ]
+    Path("in.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    cli.main(["ingest", "in.jsonl", "--out", "run"])
+    return Path("run")
+
+
+def test_a_run_in_parts_is_embedded_as_a_run_at_once(judged: Path, monkeypatch: pytest.MonkeyPatch, model: Any) -> None:
+    given = params.load(None)
+    made = embed.run(judged, given)
+    whole = pq.read_table(judged / "embeddings.parquet")
+    frame = judgements.collect(
+        tables.read(judged / "completions.parquet", "completions"), tables.read(judged / "feedback.parquet", "feedback")
+    )
+    texts = wanted.of_frame(frame, given)
+    assert made == embed.Made(len(texts), 0)
+    assert whole["text_id"].to_pylist() == [text_id(text) for text in texts]
+    assert np.abs(matrix(whole) - model.encode(texts, show_progress_bar=False)).max() < 1e-6
+    monkeypatch.setattr(spans, "ROWS", 7 * 16)
+    monkeypatch.setattr(embed, "WINDOW", 10)
+    monkeypatch.setattr(rows, "FOLDER", Path("elsewhere"))
+    embed.run(judged, given)
+    parts = pq.ParquetFile(judged / "embeddings.parquet")
+    assert parts.num_row_groups > 5
+    assert parts.read()["text_id"].equals(whole["text_id"])
+    assert np.abs(matrix(parts.read()) - matrix(whole)).max() < 1e-6
 
 
 def table_of(folder: Path, names: list[str], dimensions: int = 3) -> Path:

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from builder import asking, embed, generate, judgements, panel, rate, ratings, tables
+from builder import asking, generate, judgements, panel, rate, ratings, tables, wanted
 from builder.encoder import Encoder
 from builder.engines import Request
 from builder.judged import Asked, frames
@@ -44,7 +44,7 @@ def rated(batch: pl.DataFrame, feedback: pl.DataFrame, encoder: Encoder, params:
     frame = judgements.collect(batch.select(judgements.COMPLETIONS), feedback)
     if ratings.reads_prompts(ratings.wanted(params).values()):
         frame = judgements.with_prompts(frame, batch.select(judgements.PROMPTS).unique("prompt_id", keep="first"))
-    return rate.rate(frame, _Vectors(embed.wanted(frame, params), encoder), params)
+    return rate.rate(frame, _Vectors(wanted.of_frame(frame, params), encoder), params)
 
 
 class _Vectors:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from builder import embed, ids, ingest, judgements, params, tables
+from builder import ids, ingest, judgements, params, tables, wanted
 
 HOSTILE = '</script><script src="https://example.org/x.js"></script>\x1b[31m'
 FLAWS = ("the whole point of it", "most of what was asked", "several details", "hardly anything")
@@ -62,7 +62,7 @@ def embedded(judged: Path) -> Path:
     """The same with drawn vectors, so that no embedder is loaded."""
     completions = tables.read(judged / "completions.parquet", "completions", judgements.COMPLETIONS)
     feedback = tables.read(judged / "feedback.parquet", "feedback", judgements.FEEDBACK)
-    texts = embed.wanted(judgements.collect(completions, feedback), params.load(None))
+    texts = wanted.of_frame(judgements.collect(completions, feedback), params.load(None))
     flat = pa.array(np.random.default_rng(4).normal(0, 1, 8 * len(texts)).astype(np.float32))
     columns = {
         "text_id": [ids.text_id(text) for text in texts],
