@@ -185,9 +185,10 @@ def open_parquet(file: Path, streamed: bool = False) -> pq.ParquetFile:
     Raises TableError if it is no complete Parquet file. A page that is not what was written (our writer
     leaves checksums) raises OSError when it is read.
     """
-    some = {"buffer_size": 1 << 20, "pre_buffer": False} if streamed else {}
+    buffer = 1 << 20 if streamed else 0
     try:
-        return pq.ParquetFile(file, page_checksum_verification=True, **some)
+        # With pre_buffer, pyarrow's default, what has been read stays in memory until the file is closed.
+        return pq.ParquetFile(file, page_checksum_verification=True, buffer_size=buffer, pre_buffer=False)
     except FileNotFoundError as error:
         raise TableError(f"{file}: does not exist") from error
     except (pa.ArrowException, OSError) as error:

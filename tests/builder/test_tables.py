@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import resource
 import signal
 from pathlib import Path
@@ -251,3 +252,17 @@ def test_a_damaged_page_is_told_also_where_a_large_row_group_is_read_by_pages(
     file.write_bytes(content)
     with pytest.raises(TableError, match=r"prompts.parquet: damaged"):
         list(tables.batches(file, "prompts", ["prompt_id"]))
+
+
+def test_what_has_been_read_is_not_held(tmp_path: Path) -> None:
+    file, groups, rows = tmp_path / "evaluation.parquet", 40, 4096
+    draw = random.Random(1)
+    frame = pl.DataFrame({"value": [draw.random() for _ in range(groups * rows)]})
+    frame = frame.with_columns(prompt_id=pl.lit("p"), completion_id=pl.lit("c"))
+    frame.select(tables.SCHEMAS["evaluation"].names).write_parquet(file, row_group_size=rows)
+    held = []
+    for block in tables.batches(file, "evaluation", ["value"], rows):
+        assert len(block) == rows
+        held.append(pa.total_allocated_bytes())
+    assert len(held) == groups
+    assert held[-1] < held[1] + 4 * rows * 8
