@@ -37,18 +37,8 @@ class Sorter:
             with tables.told(self.folder):
                 self._scatter()
 
-    def frames(self, size: int) -> Iterator[pl.DataFrame]:
-        """All rows by their key, in frames of ``size`` rows, and the rest; once, and one frame at least."""
-        left = None
-        for frame in self._sorted():
-            left = frame if left is None else pl.concat([left, frame])
-            while len(left) > size:
-                yield left[:size].rechunk()
-                left = left[size:]
-        if left is not None:
-            yield left.rechunk()
-
-    def _sorted(self) -> Iterator[pl.DataFrame]:
+    def frames(self) -> Iterator[pl.DataFrame]:
+        """All rows by their key, in frames of any size; once, and one frame at least."""
         if self.out is None:
             yield self._held()
             return

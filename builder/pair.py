@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from builder import ids, paired, parts, stats, tables
+from builder import ids, paired, parts, spans, stats, tables
 from builder.by_hash import Sorter, sorter
 from builder.compare import TOGETHER, JudgedPairs, Rows, comparable, judged_pairs
 from builder.errors import TableError
@@ -48,7 +48,9 @@ def run(folder: Path, params: Params, arm: str = "", round_index: int = 0) -> di
         settings = {"pair": vars(params.pair), "method": params.rate.method, "seed": params.seed}
         about = tables.metadata("pair", settings, {}) | {"inputs": now}
         more = [pa.field("dissent", pa.float64())] if made.dissent else []
-        tables.write_blocks(tables.path(folder, "pairs"), "pairs", pairs.frames(at_once), about, more)
+        # In one piece each: the file would tell the parts.
+        groups = (group.rechunk() for group in spans.even(pairs.frames(), at_once))
+        tables.write_blocks(tables.path(folder, "pairs"), "pairs", groups, about, more)
     tables.write_json(folder / "stats.json", summary)
     return summary
 
