@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from kill import RUN, Drive, Driven
 
-from builder import embed, params
+from builder import encoder, params
 from builder.errors import EngineError, ParamsError
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install -e '.[cluster]'")
@@ -262,7 +262,7 @@ def tables(wim: Wim, run: str, *settings: str) -> dict[str, bytes]:
 def test_the_tables_are_those_of_one_machine(
     wim: Wim, folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(embed, "PART", 16)
+    monkeypatch.setattr(encoder, "PART", 16)
     monkeypatch.setattr("builder.cluster.pool.PATIENCE", 600.0)
     alone = tables(wim, "runs/alone/0")
     capfd.readouterr()
