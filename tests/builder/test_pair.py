@@ -44,7 +44,8 @@ def made(seed: int, named: str) -> dict[str, list[Record]]:
                 {"completion_id": name, "prompt_id": prompt, "index": index, "text": text}
                 | {"finish_reason": "stop", "policy": "p"}
             )
-            judges = [judge for judge in JUDGES if draw.random() < 0.9] if draw.random() < 0.9 else []
+            asked = JUDGES if number < 30 else JUDGES[:1]  # so that there are parts with one judge
+            judges = [judge for judge in asked if draw.random() < 0.9] if draw.random() < 0.9 else []
             for judge in judges:
                 attempts, rating = judged(draw, name, prompt, judge, text)
                 found["feedback"] += attempts
