@@ -36,8 +36,8 @@ DEMO = (
     *("--set", "model.name=" + str(ROOT / "data/demo/model"), "--set", "engine.transformers.batch_size=4"),
     *("--set", "complete.n=2", "--set", "complete.max_tokens=32", "--set", "judge.max_tokens=32"),
 )
-QUICK = {"initial_delay_ms": "1000", "period_ms": "500", "timeout_ms": "1000", "failure_threshold": "3"}
-"""Ray's health check of nodes: what takes 15 s by default takes 2."""
+QUICK = {"initial_delay_ms": "1000", "period_ms": "500", "timeout_ms": "10000", "failure_threshold": "3"}
+"""Ray's health check of nodes: a killed one refuses at once, and one that is slow to answer is not taken for dead."""
 
 
 class Nodes:
@@ -302,10 +302,13 @@ def under_way(folder: Path, wim: Wim, write_jsonl: Any) -> Iterator[Driven]:
     """`wim complete` as a process that has kept some rows and has many to do."""
     write_jsonl([{"prompt": f"Tell me about thing number {i}"} for i in range(MANY // 4)], "prompts.jsonl")
     assert wim("prompts", "runs", "--set", "prompts.source=prompts.jsonl") == 0
-    with Driven(folder, ["complete", RUN, *ECHO, *ONE], Drive(part=16)) as driven:
+    with contextlib.ExitStack() as processes:
         while not kept(folder):
-            assert driven.process.poll() is None, driven.end().said
-            time.sleep(0.05)
+            driven = processes.enter_context(Driven(folder, ["complete", RUN, *ECHO, *ONE], Drive(part=16)))
+            while not kept(folder) and driven.process.poll() is None:
+                time.sleep(0.05)
+            # Ray gives a node 30 s to start, which a machine that has much else to do may not have.
+            assert kept(folder) or "timed out during startup" in (said := driven.end().said), said
         yield driven
 
 
