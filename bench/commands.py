@@ -39,11 +39,12 @@ def measure(setup: Setup) -> Measured:
 
 
 def checkout(folder: Path) -> Path:
-    """The demo's dvc.yaml, parameters and code as they are; its outputs stand-ins of some bytes, recorded as made."""
+    """The demo's dvc.yaml, parameters, code and settings as they are; its outputs stand-ins, recorded as made."""
     for name in ("builder", "train", "data"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("dvc.yaml", "params.yaml"):
-        shutil.copy(ROOT / name, folder)
-    run(["dvc", "init", "-q", "--no-scm"], folder)
+    for name in ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", ".dvc/config"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    run(["git", "init", "-q"], folder)
     run(python("bench.finished"), folder)
     return folder
