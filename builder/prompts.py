@@ -65,7 +65,8 @@ def _contaminated(folder: Path, prompts: pl.DataFrame, params: Params) -> decont
     told.unlink(missing_ok=True)
     if not settings.decontaminate:
         return decontaminate.NONE
-    benchmarks = {source: collect(read(source), None, Rejected())[0] for source in settings.decontaminate}
+    untold = Rejected(further="not told")
+    benchmarks = {source: collect(read(source), None, untold)[0] for source in settings.decontaminate}
     found = decontaminate.find(prompts, benchmarks, settings.near, params.embed)
     if len(found):
         table = found.found.to_arrow()
