@@ -17,7 +17,7 @@ Rows = NDArray[np.int64]
 class JudgedPairs:
     """Every two comparable completions of a prompt with different texts, as rows of ``values``.
 
-    ``values``: completion_id, prompt_id, value; sorted by prompt, then best first, then by id.
+    ``values``: completion_id, prompt_id, value (and policy); sorted by prompt, then best first, then by id.
     ``better`` and ``worse`` are its rows, ``delta`` = value[better] - value[worse] >= 0.
     """
 
@@ -50,14 +50,15 @@ def comparable(
     judges; ``majority``: from -1 to 1 how many of the prompt's other completions most judges place below it
     (Copeland's method), so that of two completions the one that more judges prefer is better. ``several``: whether the
     run's values are of more than one judge, where ``ratings`` are those of some of its prompts. Columns:
-    completion_id, prompt_id, value, text (a hash that is equal for equal texts).
+    completion_id, prompt_id, value, text (a hash that is equal for equal texts), and policy if ``completions`` has it.
     """
     ratable = ratings.select("completion_id", "prompt_id", "judge", pl.col(column).alias("value")).drop_nulls("value")
     if judge not in TOGETHER:
         ratable = ratable.filter(pl.col("judge") == judge)
     elif ratable["judge"].n_unique() > 1 if several is None else several:
         ratable = _together(ratable, judge)
-    texts = completions.select("completion_id", pl.col("text").hash())
+    written = [name for name in ("policy",) if name in completions.columns]
+    texts = completions.select("completion_id", pl.col("text").hash(), *written)
     return ratable.drop("judge").join(texts, on="completion_id", how="left", maintain_order="left")
 
 

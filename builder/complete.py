@@ -1,10 +1,16 @@
-"""complete: prompts + policy -> completions.parquet."""
+"""complete: prompts + policy -> completions.parquet.
 
+Further policies (``complete.also``) complete the same prompts: their completions are counted on from the policy's own.
+"""
+
+import itertools
 import sys
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -38,22 +44,23 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None, source:
     prompts = partial(tables.read_blocks, file, "prompts", ["prompt_id", "messages"], "prompt_id", rows.BLOCK)
     for block in prompts():
         tables.check_prompted(block, "completed")
-    plan = planned(tables.read(file, "prompts", ["prompt_id"])["prompt_id"], params.complete.n)
-    by = policy.read(policy_folder, params.model)
-    source = source or generate.source(params, [by])
-    done = generated(prompts(), len(plan), by, params, source)
-    usage = generate.usage([done], params)
-    settings = {"complete": vars(params.complete), "engine": params.engine.name, "seed": params.seed}
+    by = [policy.read(policy_folder, params.model), *(policy.named(name) for name in params.complete.also)]
+    plan = planned(tables.read(file, "prompts", ["prompt_id"])["prompt_id"], len(by) * params.complete.n)
+    done, engines = _generated_by_all(prompts, len(plan) // len(by), by, params, source)
+    usage = generate.usage([each for _, each in done], params)
+    how = {name: value for name, value in vars(params.complete).items() if name != "also"}  # names may be paths
+    settings = {"complete": how, "engine": params.engine.name, "seed": params.seed}
+    also = {"also": [each.about() for each in by[1:]]} if by[1:] else {}
     about = tables.metadata(
-        "complete", settings, {"prompts": file}, policy=by.about(), usage=usage, engine=source.about()
+        "complete", settings, {"prompts": file}, policy=by[0].about(), usage=usage, engine=engines, **also
     )
     counts = _Counts()
     tables.check_unchanged(about["inputs"], before)
-    tables.write_blocks(tables.path(folder, "completions"), "completions", counts.seen(frames(plan, done, by)), about)
-    told = generate.reasons(done)
+    tables.write_blocks(tables.path(folder, "completions"), "completions", counts.seen(frames(plan, done)), about)
+    told = dict(sum((Counter(generate.reasons(each)) for _, each in done), Counter[str]()))
     for reason, count in told.items():
         print(f"{count:,} of {len(plan):,} completions could not be made: {reason}", file=sys.stderr)
-    return Made(len(plan) // params.complete.n, len(plan), counts.cut, counts.empty, told, usage)
+    return Made(len(plan) // len(by) // params.complete.n, len(plan), counts.cut, counts.empty, told, usage)
 
 
 def complete(prompts: pl.DataFrame, by: Policy, params: Params) -> pl.DataFrame:
@@ -63,7 +70,7 @@ def complete(prompts: pl.DataFrame, by: Policy, params: Params) -> pl.DataFrame:
     blocks = prompts.select("prompt_id", "messages").iter_slices(rows.BLOCK)
     done = generated(blocks, len(plan), by, params, generate.source(params, [by]))
     empty = pl.DataFrame(schema=pl.Schema(tables.SCHEMAS["completions"]))
-    return pl.concat([empty, *(frame.select(empty.columns) for frame in frames(plan, done, by))])
+    return pl.concat([empty, *(frame.select(empty.columns) for frame in frames(plan, [(by, done)]))])
 
 
 def planned(prompts: pl.Series, count: int) -> pl.DataFrame:
@@ -77,29 +84,64 @@ def planned(prompts: pl.Series, count: int) -> pl.DataFrame:
     return plan.with_columns(completion_id=pl.format("{}-{}", "prompt_id", digits)).sort("completion_id")
 
 
-def requests(prompts: Iterable[pl.DataFrame], by: Policy, params: Params) -> Iterator[Request]:
-    """``complete.n`` requests for each prompt, one after the other. Every row has a seed of its own."""
+def requests(prompts: Iterable[pl.DataFrame], by: Policy, params: Params, first: int = 0) -> Iterator[Request]:
+    """``complete.n`` requests for each prompt, from index ``first`` on. Every row has a seed of its own."""
     settings = params.complete
     sampling = Sampling(settings.temperature, settings.max_tokens, settings.top_p, settings.stop)
     for block in prompts:
         for prompt, messages in block.iter_rows():
-            names = (ids.completion_id(prompt, index) for index in range(settings.n))
+            names = (ids.completion_id(prompt, index) for index in range(first, first + settings.n))
             yield from (Request(tuple(messages), by, ids.seed_of(params.seed, name), sampling) for name in names)
 
 
 def generated(
-    prompts: Iterable[pl.DataFrame], total: int, by: Policy, params: Params, source: generate.Source
+    prompts: Iterable[pl.DataFrame], total: int, by: Policy, params: Params, source: generate.Source, first: int = 0
 ) -> rows.Rows:
     """A generated text for each of the ``total`` completions of the prompts, which come in blocks."""
-    return generate.generate("complete", requests(prompts, by, params), total, by, source, "complete")
+    return generate.generate("complete", requests(prompts, by, params, first), total, by, source, "complete")
 
 
-def frames(plan: pl.DataFrame, done: rows.Rows, by: Policy) -> Iterator[pl.DataFrame]:
-    """The completions table in blocks."""
-    texts = done.ordered(plan["row"].to_numpy()).blocks(columns=["text", "finish_reason", "tokens"])
+Completed = tuple[Policy, rows.Rows]
+"""Who completed, and its texts in the order of the prompts' ids."""
+
+
+def _generated_by_all(
+    prompts: Callable[[], Iterable[pl.DataFrame]],
+    total: int,
+    by: Sequence[Policy],
+    params: Params,
+    source: generate.Source | None,
+) -> tuple[list[Completed], dict[str, Any]]:
+    """``total`` texts by each policy, and what a table says of the engine. One base model is in memory at a time."""
+    done, about = list[Completed](), dict[str, Any]()
+    for _, same in itertools.groupby(enumerate(by), key=lambda numbered: numbered[1].base()):
+        here = list(same)
+        own = generate.source(params, [each for _, each in here])
+        engine = source if source and not done else own
+        for number, each in here:
+            done.append((each, generated(prompts(), total, each, params, engine, number * params.complete.n)))
+        about = about or engine.about()
+        own.close()
+    return done, about
+
+
+def frames(plan: pl.DataFrame, done: Sequence[Completed]) -> Iterator[pl.DataFrame]:
+    """The completions table in blocks: of each prompt as many by one policy as by the next."""
+    of_prompt = int(plan["index"].max() or 0) + 1  # type: ignore[arg-type]
+    count = of_prompt // len(done)
+    place = pl.col("row") // of_prompt * count + pl.col("index") % count
+    for block in plan.iter_slices(rows.BLOCK):
+        numbers = block["index"] // count
+        own = (block.filter(numbers == number) for number in range(len(done)))
+        yield pl.concat(
+            _with_texts(part, part.select(place).to_series(), *each) for part, each in zip(own, done, strict=True)
+        ).sort("completion_id")
+
+
+def _with_texts(plan: pl.DataFrame, places: pl.Series, by: Policy, done: rows.Rows) -> pl.DataFrame:
     policy = pl.lit(by.hash()).alias("policy")
-    for block, text in zip(plan.iter_slices(rows.BLOCK), texts, strict=True):
-        yield block.select("completion_id", "prompt_id", "index", policy).hstack(pl.DataFrame(text))
+    texts = done.ordered(places.to_numpy()).table(["text", "finish_reason", "tokens"])
+    return plan.select("completion_id", "prompt_id", "index", policy).hstack(pl.DataFrame(texts))
 
 
 @dataclass

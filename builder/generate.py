@@ -2,6 +2,7 @@
 
 import collections
 import functools
+import gc
 import importlib.metadata
 import itertools
 import time
@@ -65,6 +66,13 @@ class Lazy:
         if self.engine is None:
             self.engine = self.module.Engine(self.params, self.policies)
         yield from self.engine.generate(itertools.chain([first], requests))
+
+    def close(self) -> None:
+        """Give back what is loaded; it is loaded anew when it is wanted again."""
+        if self.engine is not None:
+            getattr(self.engine, "close", lambda: None)()
+            self.engine = None
+            gc.collect()  # models hold themselves by cycles
 
     def about(self) -> dict[str, Any]:
         """What a table says of the engine: no hosts, and no paths."""

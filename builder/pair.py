@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from builder import ids, paired, parts, spans, stats, tables
+from builder import ids, judgements, paired, parts, spans, stats, tables
 from builder.by_hash import Sorter, sorter
 from builder.compare import TOGETHER, JudgedPairs, Rows, comparable, judged_pairs
 from builder.errors import TableError
@@ -38,7 +38,7 @@ def run(folder: Path, params: Params, arm: str = "", round_index: int = 0) -> di
     at_once = parts.pairs_at_once(files)
     made, truncated = _Made(params, judges, at_once), Truncated(tables.path(folder, "embeddings"))
     with sorter(folder, "pair_id") as pairs:
-        for part in parts.read(files):
+        for part in parts.read(files, columns(params.pair)):
             made.add(part, pairs, arm, round_index)
             truncated.add(part.completions["text"])
         attempts = tables.open_parquet(files["feedback"]).metadata.num_rows
@@ -129,11 +129,17 @@ def _check_judges(names: list[str], settings: Pair) -> None:
         raise TableError(f"pair.judge is {settings.judge!r}; there are {known}")
 
 
+def columns(settings: Pair) -> tuple[str, ...]:
+    """The columns of the completions table that pairs are taken by."""
+    return (*judgements.COMPLETIONS, *(["policy"] if settings.strategy == "cross_policy" else []))
+
+
 def select(judged: JudgedPairs, settings: Pair, seed: int) -> Rows:
     """Indices of the judged pairs that the strategy takes; ties only where they are kept.
 
     ``best_worst``: the largest delta of each prompt; ``best_random``: the best with any other that it
-    is not tied with; ``adjacent``: neighbours in the ranking; ``all``. Equals go to the lower ids.
+    is not tied with; ``adjacent``: neighbours in the ranking; ``all``; ``cross_policy``: the largest delta between
+    completions of two policies, for which ``values`` must have their column. Equals go to the lower ids.
     """
     tied = judged.tied(settings.min_gap)
     allowed = np.flatnonzero(~tied if settings.ties == "drop" else np.ones_like(tied))
@@ -142,7 +148,10 @@ def select(judged: JudgedPairs, settings: Pair, seed: int) -> Rows:
     if settings.strategy == "adjacent":
         neighbours: Rows = allowed[judged.worse[allowed] == judged.better[allowed] + 1]
         return neighbours
-    if settings.strategy == "best_worst":
+    if settings.strategy == "cross_policy":
+        policy = judged.values["policy"].rank("dense").to_numpy()
+        allowed = allowed[policy[judged.better[allowed]] != policy[judged.worse[allowed]]]
+    if settings.strategy in ("best_worst", "cross_policy"):
         return _first_of_prompt(judged, allowed, -judged.delta[allowed])
     prompts = judged.values["prompt_id"].rle_id().to_numpy()
     first = np.flatnonzero(np.diff(prompts, prepend=-1))

@@ -61,18 +61,28 @@ def _check_sampling(block: str, max_tokens: int, **temperatures: float) -> None:
 
 @dataclass(frozen=True)
 class Complete:
-    """``n`` completions per prompt. Temperature 0 is greedy."""
+    """``n`` completions per prompt. Temperature 0 is greedy.
+
+    ``also``: further policies, folders or models, that write as many each.
+    """
 
     n: int = 4
     temperature: float = 0.9
     top_p: float = 1.0
     max_tokens: int = 256
     stop: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        require(1 <= self.n <= 32767, "complete.n", "between 1 and 32767", self.n)
+        most = 32767 // (1 + len(self.also))
+        require(1 <= self.n <= most, "complete.n", f"between 1 and {most}", self.n)
         require(0 < self.top_p <= 1, "complete.top_p", "above 0 and at most 1", self.top_p)
         _check_sampling("complete", self.max_tokens, temperature=self.temperature)
+
+    @property
+    def of_prompt(self) -> int:
+        """Completions of a prompt, by all policies."""
+        return self.n * (1 + len(self.also))
 
 
 @dataclass(frozen=True)
@@ -135,7 +145,7 @@ class Rate:
 class Pair:
     """``min_gap``: rewards no further apart than this are a tie."""
 
-    strategy: Literal["best_worst", "all", "best_random", "adjacent"] = "best_worst"
+    strategy: Literal["best_worst", "all", "best_random", "adjacent", "cross_policy"] = "best_worst"
     min_gap: float = 0.0
     ties: Literal["drop", "keep"] = "drop"
     judge: str = "mean"

@@ -31,14 +31,16 @@ class Part:
     attempts: int
 
 
-def read(files: Mapping[str, Path]) -> Iterator[Part]:
+def read(files: Mapping[str, Path], columns: Sequence[str] = judgements.COMPLETIONS) -> Iterator[Part]:
     """The parts of the tables in ``files`` (prompts, completions, feedback, ratings), which hold each row once.
+
+    ``columns``: those of the completions.
 
     Judgements of completions that are not there may be left out. Raises TableError naming file and column.
     """
     plan = spans.plan(files["completions"], "completions", "prompt_id", _rows(files))
     prompts = spans.Reader(files["prompts"], "prompts", PROMPTS, "prompt_id")
-    completions = spans.Reader(files["completions"], "completions", judgements.COMPLETIONS, "prompt_id")
+    completions = spans.Reader(files["completions"], "completions", columns, "prompt_id")
     ratings = spans.Reader(files["ratings"], "ratings", RATINGS, "prompt_id")
     feedback = _feedback(files, plan)
     for number, span in enumerate(plan):

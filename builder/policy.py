@@ -25,6 +25,10 @@ class Policy:
         adapter = sha256(file_sha256(self.adapter / WEIGHTS) + _scaling(self.adapter)) if self.adapter else None
         return fingerprint({"model": models.identity(self.model, self.revision), "adapter": adapter})
 
+    def base(self) -> tuple[str, str | None]:
+        """The base model and its revision: policies of one base share an engine."""
+        return self.model, self.revision
+
     def about(self) -> dict[str, str | None]:
         """What a table's metadata says of the policy: names and content, no paths."""
         return {"model": models.label(self.model), "revision": self.revision, "hash": self.hash()}
@@ -53,6 +57,12 @@ def read(folder: Path | None, model: Model) -> Policy:
     if adapter and not (adapter / WEIGHTS).is_file():
         raise TableError(f"{adapter / WEIGHTS}: missing; adapters load from safetensors only")
     return Policy(entry["model"], entry.get("revision"), adapter)
+
+
+def named(name: str) -> Policy:
+    """The policy in a folder with policy.json; else the base model of this name or folder."""
+    folder = Path(name)
+    return read(folder, Model(name)) if (folder / "policy.json").is_file() else Policy(name)
 
 
 def write(folder: Path, policy: Policy) -> None:

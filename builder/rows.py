@@ -182,9 +182,9 @@ class Rows:
             places = self.index.find(self.keys[start : start + size])
             yield self._block(places, columns) if (places >= 0).any() else self._nothing(len(places), columns)
 
-    def table(self) -> pa.Table:
+    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """All rows as one table; without rows it has no columns."""
-        blocks = list(self.blocks())
+        blocks = list(self.blocks(columns=columns))
         return pa.concat_tables(blocks, promote_options="default") if blocks else pa.table({})
 
     def _nothing(self, rows: int, columns: Sequence[str] | None) -> pa.Table:

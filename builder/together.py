@@ -15,10 +15,10 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None) -> dict
     """
     by, jury = policy.read(policy_folder, params.model), panel.panel(params, policy_folder)
     for juror in jury:
-        one_model = (juror.by.model, juror.by.revision) == (by.model, by.revision)
-        if juror.params.engine.name != params.engine.name or not one_model:
+        if juror.params.engine.name != params.engine.name or juror.by.base() != by.base():
             told = f"the judge {juror.label} has a model or an engine of its own"
             raise EngineError(f"{told}: run `wim complete` and `wim judge` by turns")
-    source = generate.source(params, [by, *(juror.by for juror in jury)])
+    also = [each for each in map(policy.named, params.complete.also) if each.base() == by.base()]
+    source = generate.source(params, [by, *also, *(juror.by for juror in jury)])
     completed = complete.run(folder, params, policy_folder, source)
     return {"complete": vars(completed), "judge": vars(judge.run(folder, params, policy_folder, source))}

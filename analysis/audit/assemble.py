@@ -14,7 +14,7 @@ from analysis.audit.measure import told
 from analysis.audit.pairs import Pairs
 from builder import judgements, tables
 from builder.errors import InputError
-from builder.pair import as_rated
+from builder.pair import as_rated, columns
 from builder.params import Params
 
 
@@ -26,7 +26,7 @@ def run(
 
     ``embed``: embed what ratings lack. Raises InputError where the truth matches nothing of the run.
     """
-    completions = tables.read(tables.find(folder, "completions"), "completions", judgements.COMPLETIONS)
+    completions = tables.read(tables.find(folder, "completions"), "completions", columns(params.pair))
     prompts = tables.read(tables.find(folder, "prompts"), "prompts", [*judgements.PROMPTS, "source"])
     said = truth.read(file, completions, prompts)
     compared = pairs.of_truth(said, completions, prompts.select("prompt_id", "source"))

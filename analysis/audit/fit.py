@@ -110,10 +110,8 @@ def fit(
 def _options(
     rated: Rated, own: Compared, pairs: Pairs, completions: pl.DataFrame, params: Params, wish: Wanted
 ) -> list[Option]:
-    values = completions.select("completion_id", "prompt_id", pl.col("text").hash(), value=rated.values)
-    judged = judged_pairs(
-        values.filter(pl.col("value").is_finite()).select("completion_id", "prompt_id", "value", "text")
-    )
+    values = completions.with_columns(pl.col("text").hash(), value=rated.values)
+    judged = judged_pairs(values.filter(pl.col("value").is_finite()))
     settings = replace(params.pair, min_gap=0.0, ties="drop")
     taken = select(judged, settings, params.seed)
     made = _is_made(judged.values["completion_id"], judged.better[taken], judged.worse[taken], pairs, completions)

@@ -25,16 +25,16 @@ def read(name: str) -> dict[str, Side]:
 
 
 def _ratings(found: Published) -> pl.DataFrame:
-    columns = [*JUDGED, "completion", "feedback", "wim_status", *RUN]
-    hashed = [pl.col("completion").hash(), words(pl.col("wim_status"), pl.col("feedback"))]
+    columns = [*JUDGED, "completion", "policy", "feedback", "wim_status", *RUN]
+    hashed = [pl.col("completion", "policy").hash(), words(pl.col("wim_status"), pl.col("feedback"))]
     blocks = found.ratings(columns)
     return pl.concat(block.with_columns(hashed).drop("feedback", "wim_status") for block in blocks)
 
 
 def _side(found: Published, arm: str, index: int, pairs: pl.DataFrame, ratings: pl.DataFrame) -> Side:
-    completions = ratings.select("completion_id", "prompt_id", text="completion")
+    completions = ratings.select("completion_id", "prompt_id", pl.col("completion").alias("text"), "policy")
     completions = completions.unique("completion_id", maintain_order=True)
-    judgements = ratings.drop("completion", *RUN)
+    judgements = ratings.drop("completion", "policy", *RUN)
     stages = found.of(found.parameters, arm, index) or {}
     told, rating = made.rule(stages.get("pair", {})), made.rating(stages.get("rate", {}))
     judge, method = _heard(pairs, told, rating)

@@ -26,7 +26,8 @@ def read(folder: Path) -> Side:
     rate, pair = (tables.read_metadata(files[name]).get("params", {}) for name in ("ratings", "pairs"))
     told = made.rule(pair)
     judge = told.pair.judge if told else next(iter(pairs["judge"]), MEAN)
-    completions = _hashed(files["completions"], "completions", judgements.COMPLETIONS, pl.col("text").hash())
+    hashed = pl.col("text", "policy").hash()
+    completions = _hashed(files["completions"], "completions", [*judgements.COMPLETIONS, "policy"], hashed)
     judged = _judgements(files["ratings"], files["feedback"])
     rule = told or rules.inferred(judged, completions, pairs, judge)
     stats = folder / "stats.json"

@@ -11,6 +11,7 @@ from builder.params import Pair
 
 Strategy = Literal["best_worst", "all", "best_random", "adjacent"]
 STRATEGIES: tuple[Strategy, ...] = ("best_worst", "all", "adjacent", "best_random")
+"""That are tried where a dataset does not say which was taken."""
 EMPTY = "empty_completion"
 SEED = 42
 """That ``best_random`` draws by, unless it was set."""

@@ -25,10 +25,11 @@ class Rule:
 class Side:
     """Texts are hashes, equal for equal texts, so that the rows of a million completions fit into memory.
 
-    ``prompts``: the ids of all. ``completions``: completion_id, prompt_id, text. ``judgements``: JUDGED, ``words``
-    (what the judge's text is and says) and further ratings by name. ``pairs``: PAIRS. ``judge``: whom the pairs hear
-    (``pair.judge``). ``method`` and ``rating``: the rating and its parameters; None where the data does not tell.
-    ``rule``: told or, of a dataset, inferred. ``settings``: all that the tables say of their making, by dotted name.
+    ``prompts``: the ids of all. ``completions``: completion_id, prompt_id, text, policy. ``judgements``: JUDGED,
+    ``words`` (what the judge's text is and says) and further ratings by name. ``pairs``: PAIRS. ``judge``: whom the
+    pairs hear (``pair.judge``). ``method`` and ``rating``: the rating and its parameters; None where the data
+    does not tell. ``rule``: told or, of a dataset, inferred. ``settings``: all that the tables say of their making, by
+    dotted name.
     ``passages`` gives prompt, completion, judge and feedback of a few completions, by their ids.
     """
 

@@ -39,11 +39,11 @@ class Work:
 
 
 def complete(prompts: Prompts, params: Params, known: Known, measured: Measured | None) -> Work:
-    """``complete.n`` completions of every prompt."""
+    """The completions of every prompt, by all policies alike."""
     settings = params.complete
     tokens, told = _length(known.complete, measured, settings.max_tokens, "completion", "complete.max_tokens")
     longest = prompts.longest + settings.max_tokens
-    return Work(prompts.count * settings.n, prompts.mean, tokens, longest, (*prompts.told, told))
+    return Work(prompts.count * settings.of_prompt, prompts.mean, tokens, longest, (*prompts.told, told))
 
 
 def judge(
@@ -53,7 +53,7 @@ def judge(
     params = juror.params
     made = panel.load(params)
     together = 2 if compares(made) else 1
-    questions = _comparisons(params) if compares(made) else params.complete.n
+    questions = _comparisons(params) if compares(made) else params.complete.of_prompt
     mean, longest = _question(juror, prompts, counter)
     mean, longest = mean + together * completions.tokens, longest + together * params.complete.max_tokens
     by_run = known.judge is not None and prompts.sampled
@@ -147,7 +147,7 @@ def _messages(juror: Juror, prompt: list[Message]) -> list[Message]:
 
 def _comparisons(params: Params) -> int:
     """Questions about a prompt: pairs of its completions, in both orders."""
-    settings, count = params.judge.compare or Compare(), params.complete.n
+    settings, count = params.judge.compare or Compare(), params.complete.of_prompt
     pairs = count - 1 if settings.against is not None else min(count * (count - 1) // 2, settings.limit)
     return 2 * pairs
 
@@ -156,6 +156,6 @@ def paired(params: Params, known: Known) -> float:
     """Pairs of a prompt: as in the run, or as many as the strategy can make."""
     if known.paired is not None:
         return known.paired
-    count = params.complete.n
-    most = {"best_worst": 1, "best_random": 1, "adjacent": count - 1, "all": count * (count - 1) // 2}
-    return float(most[params.pair.strategy]) if count > 1 else 0.0
+    count = params.complete.of_prompt
+    most = {"adjacent": count - 1, "all": count * (count - 1) // 2}
+    return float(most.get(params.pair.strategy, 1)) if count > 1 else 0.0

@@ -40,6 +40,9 @@ class OnCluster(generate.Lazy):
             self.pool = Pool(self._made(), _rows(self.params))
         yield from self.pool.run(itertools.chain([first], requests))
 
+    def close(self) -> None:
+        self.pool = None  # its hosts end with it
+
     def _made(self) -> "_Engine":
         return _Engine(self.params, self.policies, _packed(_names(self.policies)))
 

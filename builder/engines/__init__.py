@@ -55,7 +55,8 @@ class Engine(Protocol):
     """A module of this folder holds a class ``Engine`` and a function ``identity``.
 
     An engine is made when the first text is wanted. ``policies`` are all that it will be asked for,
-    so that what it loads can be checked at once. Raises EngineError if it cannot serve them.
+    so that what it loads can be checked at once. Raises EngineError if it cannot serve them. An engine that holds
+    more than Python frees by itself has a method ``close``.
     """
 
     def __init__(self, params: Params, policies: Sequence[Policy]) -> None: ...

@@ -77,6 +77,9 @@ class Engine:
             if not self.fault:  # whoever stops taking answers stops what is under way
                 self.core.abort_request(list(under_way))
 
+    def close(self) -> None:
+        self.core.engine_core.shutdown()
+
     def _add(self, ids: list[int], request: Request) -> str:
         """Hand a request to vLLM under a new name."""
         name = str(next(self.numbers))

@@ -77,6 +77,33 @@ class Stubborn:
             yield place, Completion(readable if request.sampling.temperature else "no format at all", "stop", 4)
 
 
+def test_several_policies_complete_the_same_prompts(wim: Wim, run: Path) -> None:
+    also = ("--set", "complete.also=[org/weaker, base]", "--set", "complete.n=2")
+    policy.write(Path("base"), policy.base(params.Model()))
+    assert wim("complete", "runs/alone/0", *ECHO, "--set", "complete.n=2") == 0
+    assert wim("complete", run, *ECHO, *also) == 0
+    alone = tables.read(Path("runs/alone/0/completions.parquet"), "completions")
+    frame = tables.read(run / "completions.parquet", "completions")
+    assert frame["completion_id"].is_sorted()
+    assert frame["index"].to_list() == [*range(6)] * 4
+    assert frame.filter(pl.col("index") < 2).equals(alone)
+    own, other = policy.base(params.Model()).hash(), Policy("org/weaker").hash()
+    assert frame["policy"].to_list() == [own, own, other, other, own, own] * 4
+    about = tables.read_metadata(run / "completions.parquet")
+    assert [each["model"] for each in about["also"]] == ["org/weaker", "model"]
+    assert "also" not in about["params"]["complete"]
+
+
+def test_pairs_across_policies(wim: Wim, run: Path) -> None:
+    also = ("--set", "complete.also=[org/weaker]", "--set", "pair.strategy=cross_policy")
+    for stage in ("complete", "judge", "embed", "rate", "pair"):
+        assert wim(stage, run, *ECHO, *also) == 0
+    by = dict(tables.read(run / "completions.parquet", "completions")["completion_id", "policy"].iter_rows())
+    pairs = tables.read(run / "pairs.parquet", "pairs")
+    assert len(pairs) == 4
+    assert all(by[chosen] != by[rejected] for chosen, rejected in pairs["chosen_id", "rejected_id"].iter_rows())
+
+
 def test_unreadable_answers_are_asked_for_again_and_every_attempt_is_kept(
     wim: Wim, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

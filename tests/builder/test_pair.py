@@ -42,7 +42,7 @@ def made(seed: int, named: str) -> dict[str, list[Record]]:
             text = draw.choice(["", " ", "same", *(f"{draw.choice(WORDS)} {draw.random()}" for _ in range(9))])
             found["completions"].append(
                 {"completion_id": name, "prompt_id": prompt, "index": index, "text": text}
-                | {"finish_reason": "stop", "policy": "p"}
+                | {"finish_reason": "stop", "policy": "strong" if index < 2 else "weak"}
             )
             asked = JUDGES if number < 30 else JUDGES[:1]  # so that there are parts with one judge
             judges = [judge for judge in asked if draw.random() < 0.9] if draw.random() < 0.9 else []
@@ -156,6 +156,10 @@ class Expected:
                 allowed = [one for one in allowed if one[3] == 1]
             case "best_worst":
                 allowed = sorted(allowed, key=lambda one: -one[2])[:1]
+            case "cross_policy":
+                policy = {c["completion_id"]: c["policy"] for c in self.found["completions"]}
+                crossing = [one for one in allowed if policy[one[0]] != policy[one[1]]]
+                allowed = sorted(crossing, key=lambda one: -one[2])[:1]
             case "best_random":
                 first = pairs and min(one[0] for one in pairs if one[0] == self.best(pairs))
                 mine = [one for one in allowed if one[0] == first]
@@ -270,7 +274,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 ORDERS = [("ours", False), ("ours", True), ("own", False), ("own", True)]
 
 
-@pytest.mark.parametrize("strategy", ["best_worst", "all", "best_random", "adjacent"])
+@pytest.mark.parametrize("strategy", ["best_worst", "all", "best_random", "adjacent", "cross_policy"])
 @pytest.mark.parametrize("judge", ["mean", "median", "majority", "anna"])
 @pytest.mark.parametrize(("named", "mixed"), ORDERS, ids=["ours", "mixed", "own ids", "own ids, mixed"])
 @pytest.mark.parametrize("ties", ["drop", "keep"])
