@@ -22,7 +22,7 @@ EACH = 4
 """Completions of a prompt."""
 DIMENSIONS = 384
 BLOCK = 20_000
-PEERS = 100_000
+PEERS = 20_000
 """At most so many rows for plain scripts."""
 SIDES = {"completion": 0, "feedback": 1}
 WORDS = [f"{first}{last}" for first in ("ba", "co", "du", "fe", "gi", "ho") for last in "bcdfghklmnprst"]
