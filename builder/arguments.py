@@ -106,6 +106,7 @@ def _add_results(commands: Any) -> None:
     route = _command(commands, "route", "the labels that are least certain, for people to look at first", calls.route)
     route.add_argument("run", type=Path, metavar="RUN")
     route.add_argument("--truth", type=Path, metavar="FILE", help="show how much it brings to ask people about them")
+    _add_themes(commands)
     _add_annotate(commands)
     evaluation = _command(
         commands, "eval", "standard benchmarks of a run's policy and of its base model", calls.benchmarks
@@ -170,6 +171,13 @@ def _add_audit(commands: Any) -> None:
     wish = audit.add_mutually_exclusive_group()
     wish.add_argument("--agreement", type=float, metavar="SHARE", help="that --fit is to reach (default: 0.8)")
     wish.add_argument("--pairs", type=int, metavar="N", help="that --fit is to leave")
+
+
+def _add_themes(commands: Any) -> None:
+    themes = _command(commands, "themes", "what feedback asks for again and again, and what it decides", calls.themes)
+    themes.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="of several rounds, to see what changes")
+    themes.add_argument("--count", type=_count, metavar="N", help="how many themes; default: by the number of texts")
+    themes.add_argument("--truth", type=Path, metavar="FILE", help="people's labels in place of the runs' pairs")
 
 
 def _add_annotate(commands: Any) -> None:

@@ -161,6 +161,12 @@ def route(arguments: Namespace) -> Any:
     return _call("analysis.route:run", arguments.run, _params(arguments), arguments.truth)
 
 
+def themes(arguments: Namespace) -> Any:
+    arguments.text = lambda result: _call("analysis.themes.screen:text", result)
+    given = (arguments.runs, _params(arguments), arguments.count, arguments.truth)
+    return _call("analysis.themes.assemble:run", *given)
+
+
 def annotate(arguments: Namespace) -> Any:
     if arguments.agreement:
         arguments.text = lambda result: _call("analysis.annotate.screen:text", result)
