@@ -6,12 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from builder.chat import Message
+
+_CANONICAL = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def canonical_json(value: Any) -> str:
     """UTF-8 JSON with sorted keys and no spaces: equal values give equal text."""
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return _CANONICAL.encode(value)
 
 
 def sha256(text: str) -> str:
@@ -26,7 +30,8 @@ def digest(text: str) -> bytes:
 
 def prompt_id(messages: Sequence[Message]) -> str:
     """First 16 hex digits of the SHA-256 of the canonical JSON of the messages."""
-    return sha256(canonical_json([{"role": m["role"], "content": m["content"]} for m in messages]))[:16]
+    turns = [{"content": m["content"], "role": m["role"]} for m in messages]
+    return hashlib.sha256(orjson.dumps(turns)).hexdigest()[:16]  # writes texts as canonical_json does
 
 
 def completion_id(prompt: str, index: int) -> str:

@@ -4,8 +4,10 @@ One record is one judgement. Bad records are reported, counted and kept in rejec
 that cannot be read is no bad record, since the text still counts.
 """
 
+import contextlib
 import difflib
 import functools
+import gc
 import itertools
 import json
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
+import pyarrow as pa
 
 from builder import ids, panel, records, tables
 from builder.chat import Message
@@ -27,6 +30,7 @@ FIELDS = frozenset(
     {"prompt", "prompt_id", "completion", "completion_id", "feedback", "rating", "rating_min", "rating_max"}
     | {"raw", "judge", "sample", "reference", "source", "model"}
 )
+_NOTHING: Mapping[str, str] = {}
 KEPT_ONCE = ("reference", "source", "model")
 """Held once per prompt or completion; a record that says something else keeps it in ``extra``."""
 
@@ -52,14 +56,25 @@ class Accounting:
 
 
 class _Said(NamedTuple):
-    """A judgement as its record gives it: equal ones are duplicates."""
+    """A judgement as its record gives it: equal ones are duplicates.
+
+    Its parts are columns of the feedback table, but for ``unread``, the JSON of a rating that cannot be read.
+    """
 
     judge: str
     raw: str | None
-    reading: Reading
-    unread: str | None
+    rating: float | None
+    rating_status: RatingStatus
+    wim: str | None
+    wim_status: WimStatus
+    reason: Reason | None
     scale_min: float | None
     scale_max: float | None
+    unread: str | None
+
+    def columns(self) -> tuple[Any, ...]:
+        """As they stand in the feedback table, from ``raw`` on."""
+        return self[1:-1]
 
 
 @dataclass(slots=True)
@@ -79,19 +94,22 @@ class _Prompt:
 class _Completion:
     """``said``: its judgements, each with the JSON of the fields that no table has."""
 
-    prompt: _Prompt
     text: str
     own_id: str | None
     model: str | None
-    said: dict[_Said, dict[str, str]] = field(default_factory=dict)
+    said: dict[_Said, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass
 class Import:
-    """All that was read, by prompt_id and messages; ``owned``: the completions that brought their id."""
+    """All that was read, by prompt_id and messages; ``owned``: the completions that brought their id.
+
+    ``asked``: the messages of a prompt that is a text, and their hash, since most prompts come more than once.
+    """
 
     prompts: dict[tuple[str, str | None], _Prompt] = field(default_factory=dict)
-    owned: dict[str, _Completion] = field(default_factory=dict)
+    asked: dict[str, tuple[list[Message], str]] = field(default_factory=dict)
+    owned: dict[str, tuple[_Prompt, _Completion]] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
     records: int = 0
     duplicates: int = 0
@@ -106,26 +124,35 @@ def run(
     read to its end, if no record is usable, or if ``strict`` and one is bad.
     """
     rejected = Rejected(strict)
-    made = collect(_records(files, columns or {}), params, rejected)
-    rejected.write(folder / "rejected.jsonl")
-    if not made.prompts:
-        names = ", ".join(map(str, files))
-        first = f"; the first fault: {rejected.records[0]}" if rejected.records else ": nothing in it"
-        raise InputError(f"{names}: no usable record among {made.records}{first}")
-    groups, conflicts = _groups(made)
-    frames = _frames(groups, made.owned)
+    with _nothing_collected():
+        made = collect(_records(files, columns or {}), params, rejected)
+        rejected.write(folder / "rejected.jsonl")
+        if not made.prompts:
+            names = ", ".join(map(str, files))
+            first = f"; the first fault: {rejected.records[0]}" if rejected.records else ": nothing in it"
+            raise InputError(f"{names}: no usable record among {made.records}{first}")
+        frames, account = _accounted(made, len(rejected.records))
+        del made  # its texts are in the frames
     settings = {"judge": params.judge.name, "scale": list(params.rating.scale)}
     for stale in ("embeddings.parquet", "ratings.parquet", "pairs.parquet", "stats.json"):
         (folder / stale).unlink(missing_ok=True)  # they speak of other records
     about = tables.metadata("ingest", settings, {f"file {i}": file for i, file in enumerate(files)})
     for name, frame in frames.items():
         tables.write(tables.path(folder, name), name, frame, about)
-    prompts, completions, judgements = (len(frame) for frame in frames.values())
-    account = Accounting(
-        made.records, judgements, made.duplicates, len(rejected.records), conflicts, prompts, completions
-    )
     tables.write_json(folder / "ingest.json", vars(account))
     return account
+
+
+@contextlib.contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """Without Python's search for cycles: of millions of objects here, all stay and none is in a cycle."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _records(files: Iterable[Path], columns: Mapping[str, str]) -> Iterator[Record | Bad]:
@@ -133,14 +160,12 @@ def _records(files: Iterable[Path], columns: Mapping[str, str]) -> Iterator[Reco
         if name not in FIELDS:
             near = difflib.get_close_matches(name, sorted(FIELDS), n=1, cutoff=0.0)[0]
             raise UsageError(f"--map {name}=...: there is no field {name!r}; the nearest is {near!r}")
-    sources = [records.read(file) for file in files]
-    return (_renamed(item, columns) for source in sources for item in source)
+    found = itertools.chain.from_iterable([records.read(file) for file in files])
+    return (_renamed(item, columns) for item in found) if columns else found
 
 
 def _renamed(item: Record | Bad, columns: Mapping[str, str]) -> Record | Bad:
-    if columns and isinstance(item, Record):
-        return Record(item.file, item.line, records.rename(item.fields, columns))
-    return item
+    return item._replace(fields=records.rename(item.fields, columns)) if isinstance(item, Record) else item
 
 
 def collect(found: Iterable[Record | Bad], params: Params, rejected: Rejected) -> Import:
@@ -163,7 +188,7 @@ def collect(found: Iterable[Record | Bad], params: Params, rejected: Rejected) -
 def _completed(record: Record) -> Mapping[str, Any]:
     """In CSV an empty completion and an absent one look the same: it is an empty one."""
     fields = record.fields
-    if records.kind(record.file) == ".csv" and "completion" in fields and fields["completion"] is None:
+    if fields.get("completion", "") is None and records.kind(record.file) == ".csv":
         return {**fields, "completion": ""}
     return fields
 
@@ -177,8 +202,8 @@ def _said(fields: Mapping[str, Any], params: Params, judge: Callable[[tuple[floa
     rating = fields.get("rating")
     number, number_status, number_reason = _number(rating, scale, read)
     unread = records.json_text("rating", rating) if rating is not None and number is None else None
-    reading = Reading(wim, status, number, number_status, reason or number_reason)
-    return _Said(_judge_name(fields), raw, reading, unread, low, high)
+    name = _judge_name(fields)
+    return _Said(name, raw, number, number_status, wim, status, reason or number_reason, low, high, unread)
 
 
 def _bound(fields: Mapping[str, Any], name: str) -> float | None:
@@ -236,30 +261,61 @@ def _number(
 
 def _add(made: Import, fields: Mapping[str, Any], said: _Said) -> bool:
     """Add a judgement; False if it is an exact duplicate. Nothing is added if a field is bad."""
-    messages = records.messages(fields, "prompt")
-    content = ids.prompt_id(messages) if messages else None
+    messages, content = _asked(made, fields)
     given = _identifier(fields, "prompt_id") or content
     if given is None:
         raise records.required(fields, "prompt", " (or prompt_id)")
     text = records.text(fields, "completion")
     if text is None:
         raise records.required(fields, "completion")
-    once = {name: records.text(fields, name) for name in KEPT_ONCE}
-    extra = {name: records.json_text(name, v) for name, v in fields.items() if name not in FIELDS and v is not None}
+    once = {name: records.text(fields, name) for name in KEPT_ONCE if name in fields}
+    extra = _NOTHING if fields.keys() <= FIELDS else _further(fields)
     own_id = _identifier(fields, "completion_id")
-    completion = _known(made, own_id, given, content, text)
+    prompt, completion = _known(made, own_id, given, content, text)
     if completion is None and made.sizes.get(given, 0) == MOST:
         raise FieldError("completion", f"is one too many: a prompt has at most {MOST:,}")
-    prompt = completion.prompt if completion else None
-    if prompt is None or (content and prompt.content != content):
-        prompt = made.prompts.setdefault((given, content), _Prompt(given, content, messages or []))
+    if prompt is None:
+        prompt = made.prompts[given, content] = _Prompt(given, content, messages)
     if completion is None:
-        completion = _Completion(prompt, text, own_id, once["model"])
-        _attach(made, completion)
-    prompt.source, prompt.reference = prompt.source or once["source"], prompt.reference or once["reference"]
+        completion = _Completion(text, own_id, once.get("model"))
+        _attach(made, prompt, completion)
+    prompt.source, prompt.reference = prompt.source or once.get("source"), prompt.reference or once.get("reference")
+    differing = _differing(once, prompt, completion) if once else None
+    return _is_new(completion, said, {**extra, **differing} if differing else extra)
+
+
+def _asked(made: Import, fields: Mapping[str, Any]) -> tuple[list[Message], str | None]:
+    """The messages of the prompt, and the hash of them; none and None if it is absent."""
+    prompt = fields.get("prompt")
+    known = made.asked.get(prompt) if isinstance(prompt, str) else None
+    if known:
+        return known
+    messages = records.messages(fields, "prompt")
+    if messages is None:
+        return [], None
+    asked = messages, ids.prompt_id(messages)
+    if isinstance(prompt, str):
+        made.asked[prompt] = asked
+    return asked
+
+
+def _further(fields: Mapping[str, Any]) -> dict[str, str]:
+    """The fields that no table has, as JSON."""
+    return {name: records.json_text(name, v) for name, v in fields.items() if name not in FIELDS and v is not None}
+
+
+def _differing(once: Mapping[str, str | None], prompt: _Prompt, completion: _Completion) -> dict[str, str]:
+    """What a record says otherwise than an earlier one, as JSON."""
     held = {"source": prompt.source, "reference": prompt.reference, "model": completion.model}
-    extra |= {name: json.dumps(value) for name, value in once.items() if value and value != held[name]}
-    return completion.said.setdefault(said, extra) is extra
+    return {name: json.dumps(value) for name, value in once.items() if value and value != held[name]}
+
+
+def _is_new(completion: _Completion, said: _Said, extra: Mapping[str, str]) -> bool:
+    """Add a judgement, unless the completion has it."""
+    if said in completion.said:
+        return False
+    completion.said[said] = extra
+    return True
 
 
 def _identifier(fields: Mapping[str, Any], name: str) -> str | None:
@@ -267,26 +323,29 @@ def _identifier(fields: Mapping[str, Any], name: str) -> str | None:
     return value if value and value.strip() else None
 
 
-def _known(made: Import, own_id: str | None, given: str, content: str | None, text: str) -> _Completion | None:
-    """The completion that a record speaks of, if an earlier one brought it."""
+def _known(
+    made: Import, own_id: str | None, given: str, content: str | None, text: str
+) -> tuple[_Prompt | None, _Completion | None]:
+    """The prompt and the completion that a record speaks of, as far as earlier ones brought them."""
+    prompt, completion = made.prompts.get((given, content)), None
     if own_id is None:
-        prompt = made.prompts.get((given, content))
-        return prompt.by_text.get(text) if prompt else None
-    known = made.owned.get(own_id)
-    if known:
-        other_prompt = content and known.prompt.content and content != known.prompt.content
-        if known.text != text or known.prompt.given != given or other_prompt:
+        return prompt, prompt.by_text.get(text) if prompt else None
+    if own_id in made.owned:
+        owner, completion = made.owned[own_id]
+        other_prompt = content and owner.content and content != owner.content
+        if completion.text != text or owner.given != given or other_prompt:
             raise FieldError("completion_id", "is already the id of another completion")
-    return known
+        if not content:
+            prompt = owner
+    return prompt, completion
 
 
-def _attach(made: Import, completion: _Completion) -> None:
-    prompt = completion.prompt
+def _attach(made: Import, prompt: _Prompt, completion: _Completion) -> None:
     prompt.completions.append(completion)
     prompt.by_text.setdefault(completion.text, completion)
     made.sizes[prompt.given] = made.sizes.get(prompt.given, 0) + 1
     if completion.own_id:
-        made.owned[completion.own_id] = completion
+        made.owned[completion.own_id] = prompt, completion
 
 
 def _groups(made: Import) -> tuple[dict[str, _Prompt], int]:
@@ -332,7 +391,14 @@ def _merge(made: Import, prompt: _Prompt, other: _Prompt) -> None:
             prompt.completions.append(completion)
             continue
         for said, extra in completion.said.items():
-            made.duplicates += known.said.setdefault(said, extra) is not extra
+            made.duplicates += not _is_new(known, said, extra)
+
+
+def _accounted(made: Import, rejected: int) -> tuple[dict[str, pl.DataFrame], Accounting]:
+    groups, conflicts = _groups(made)
+    frames = _frames(groups, made.owned)
+    prompts, completions, judgements = (len(frame) for frame in frames.values())
+    return frames, Accounting(made.records, judgements, made.duplicates, rejected, conflicts, prompts, completions)
 
 
 def _frames(groups: Mapping[str, _Prompt], owned: Iterable[str]) -> dict[str, pl.DataFrame]:
@@ -342,11 +408,10 @@ def _frames(groups: Mapping[str, _Prompt], owned: Iterable[str]) -> dict[str, pl
     for group, prompt in sorted(groups.items()):
         prompts.append((group, prompt.messages, prompt.source or "", prompt.reference))
         for index, (name, completion) in enumerate(_named(group, prompt, taken)):
-            judgements = _judged(completion)
-            extra = _extra({judge: completion.said[said] for judge, said in judgements.items()})
-            model = completion.model
+            judged, model = _judged(completion), completion.model
+            extra = _extra(judged)
             completions.append((name, group, index, completion.text, IMPORTED, None, model or IMPORTED, model, extra))
-            feedback += [_feedback_row(name, judge, said) for judge, said in judgements.items()]
+            feedback += [(name, judge, 0, *said.columns()) for judge, said, _ in judged]
     more = {"model": pl.String(), "extra": pl.String()}
     return {
         "prompts": _frame("prompts", prompts),
@@ -356,8 +421,21 @@ def _frames(groups: Mapping[str, _Prompt], owned: Iterable[str]) -> dict[str, pl
 
 
 def _frame(name: str, rows: list[Any], more: Mapping[str, pl.DataType] | None = None) -> pl.DataFrame:
-    empty = pl.DataFrame(tables.SCHEMAS[name].empty_table())
-    return pl.DataFrame(rows, schema={**empty.schema, **(more or {})}, orient="row")
+    """Rows as a frame, handed over column by column: polars takes them many times faster so."""
+    kinds = {**pl.Schema(tables.SCHEMAS[name]), **(more or {})}
+    columns: dict[str, Any] = dict(zip(kinds, zip(*rows, strict=True), strict=True))
+    if "messages" in columns:
+        columns["messages"] = _messages(columns["messages"])
+    return pl.DataFrame(columns, schema=kinds)
+
+
+def _messages(conversations: Sequence[Sequence[Message]]) -> pl.Series:
+    """A column of lists, put together from its parts: from lists of dicts polars makes it 30 times as slowly."""
+    starts = pl.Series(itertools.accumulate(map(len, conversations), initial=0), dtype=pl.Int32)
+    turns = [turn for conversation in conversations for turn in conversation]
+    parts = [pl.Series([turn[part] for turn in turns], dtype=pl.String).to_arrow() for part in ("role", "content")]
+    nested = pa.ListArray.from_arrays(starts.to_arrow(), pa.StructArray.from_arrays(parts, ["role", "content"]))
+    return pl.Series(nested)
 
 
 def _named(group: str, prompt: _Prompt, taken: set[str]) -> Iterator[tuple[str, _Completion]]:
@@ -372,42 +450,30 @@ def _named(group: str, prompt: _Prompt, taken: set[str]) -> Iterator[tuple[str, 
         yield name, completion
 
 
-def _judged(completion: _Completion) -> dict[str, _Said]:
-    """The judgements by judge; further ones of the same judge are NAME#1, NAME#2."""
-    judgements: dict[str, _Said] = {}
+def _judged(completion: _Completion) -> list[tuple[str, _Said, Mapping[str, str]]]:
+    """The judgements, each under its judge; further ones of the same judge are NAME#1, NAME#2."""
     counts = {said.judge: 0 for said in completion.said}
-    for said in completion.said:
+    if len(counts) == len(completion.said):
+        return [(said.judge, said, extra) for said, extra in completion.said.items()]
+    judgements: dict[str, tuple[str, _Said, Mapping[str, str]]] = {}
+    for said, extra in completion.said.items():
         name = said.judge
         while name in judgements or (name != said.judge and name in counts):
             counts[said.judge] += 1
             name = f"{said.judge}#{counts[said.judge]}"
-        judgements[name] = said
-    return judgements
+        judgements[name] = name, said, extra
+    return list(judgements.values())
 
 
-def _feedback_row(name: str, judge: str, said: _Said) -> tuple[Any, ...]:
-    reading = said.reading
-    return (
-        name,
-        judge,
-        0,
-        said.raw,
-        reading.rating,
-        str(reading.rating_status),
-        reading.wim,
-        str(reading.wim_status),
-        str(reading.reason) if reading.reason else None,
-        said.scale_min,
-        said.scale_max,
-    )
-
-
-def _extra(found: Mapping[str, Mapping[str, str]]) -> str | None:
+def _extra(judged: Iterable[tuple[str, _Said, Mapping[str, str]]]) -> str | None:
     """Further fields as JSON; what differs between the judges of a completion stands under their names."""
+    found = {judge: extra for judge, _, extra in judged}
+    if not any(found.values()):
+        return None
     merged: dict[str, str] = {}
     for name in sorted({name for fields in found.values() for name in fields}):
         values = {judge: fields[name] for judge, fields in found.items() if name in fields}
         alike = len(values) == len(found) and len(set(values.values())) == 1
         by_judge = (f"{json.dumps(judge)}: {value}" for judge, value in values.items())
         merged[name] = next(iter(values.values())) if alike else "{" + ", ".join(by_judge) + "}"
-    return "{" + ", ".join(f"{json.dumps(name)}: {value}" for name, value in merged.items()) + "}" if merged else None
+    return "{" + ", ".join(f"{json.dumps(name)}: {value}" for name, value in merged.items()) + "}"

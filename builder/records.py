@@ -14,8 +14,9 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import orjson
 import pyarrow as pa
 
 from builder import tables
@@ -28,8 +29,7 @@ SHOWN = 10
 BATCH = 1024
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """``line`` counts from 1: the line of a JSONL or CSV file, else the record's number."""
 
     file: Path
@@ -167,11 +167,14 @@ def required(fields: Mapping[str, Any], field: str, instead: str = "") -> FieldE
     return FieldError(field, f"is required{instead}; the record has {found[:200] or 'no fields'}")
 
 
+_ASCII_JSON = json.JSONEncoder(sort_keys=True, default=str, allow_nan=False)
+
+
 def json_text(field: str, value: Any) -> str:
     """ASCII JSON of any value; NaN and infinities, which JSON has not, as text. Raises FieldError if too deep."""
     try:
         try:
-            return json.dumps(value, sort_keys=True, default=str, allow_nan=False)
+            return _ASCII_JSON.encode(value)
         except ValueError:
             return json.dumps(_finite(value), sort_keys=True, default=str)
     except RecursionError:
@@ -227,19 +230,47 @@ def _whole(digits: str) -> int | float:
 
 
 _DECODER = json.JSONDecoder(parse_int=_whole)
+_PLAIN = frozenset({str, int, bool, type(None)})
+_DEEP = 32
+
+
+def _decoded(content: bytes) -> Any:
+    """The value that Python's decoder reads in UTF-8 JSON, by orjson in a fourth of the time where it reads the same.
+
+    Raises ValueError or RecursionError as that decoder does.
+    """
+    try:
+        value = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        pass  # also NaN, lone surrogates and long numbers, which are read here
+    else:
+        if _is_alike(value):
+            return value
+        del value  # a whole .json file may be read once more
+    return _DECODER.decode(content.decode("utf-8"))
+
+
+def _is_alike(value: Any, depth: int = _DEEP) -> bool:
+    """False if orjson may have made a float of a whole number of more than 64 bits, or gone deeper than Python does."""
+    if type(value) is float:
+        return abs(value) < 2.0**63
+    if type(value) in _PLAIN:
+        return True
+    entries = value.values() if type(value) is dict else value
+    return _PLAIN.issuperset(map(type, entries)) or (depth > 0 and all(_is_alike(e, depth - 1) for e in entries))
 
 
 def _jsonl(file: Path) -> Iterator[Record | Bad]:
     with _open(file) as lines:
         for number, line in enumerate(lines, 1):
             line = line.removeprefix(b"\xef\xbb\xbf")  # also within: files were put together
-            if line.strip():
+            if line and not line.isspace():
                 yield _parsed(file, number, line)
 
 
 def _parsed(file: Path, number: int, line: bytes) -> Record | Bad:
     try:
-        value = _DECODER.decode(line.rstrip(b"\n").decode("utf-8"))
+        value = _decoded(line.rstrip(b"\n"))
     except (ValueError, RecursionError) as error:
         return Bad(file, number, None, _not_json(error), line.decode("utf-8", "backslashreplace").strip())
     return _object(file, number, value)
@@ -265,7 +296,7 @@ def _json(file: Path) -> Iterator[Record | Bad]:
     if not content.strip():
         return
     try:
-        value = _DECODER.decode(content.decode("utf-8"))
+        value = _decoded(content)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{file}: {_not_json(error)}") from error
     for number, record in enumerate(value if isinstance(value, list) else [value], 1):

@@ -1,6 +1,7 @@
 """Import: every rule of the contract, and the accounting on every input."""
 
 import csv
+import gc
 import gzip
 import io
 import json
@@ -467,6 +468,14 @@ def test_the_same_records_give_the_same_bytes_without_a_path(tmp_path: Path) -> 
         contents.append([tables.path(folder / "run", name).read_bytes() for name in TABLES])
     assert contents[0] == contents[1]
     assert not any(str(tmp_path).encode() in content for content in contents[0])
+
+
+def test_the_search_for_cycles_is_on_again_after_an_import_and_after_a_failed_one(tmp_path: Path) -> None:
+    take(tmp_path, [row()])
+    assert gc.isenabled()
+    with pytest.raises(InputError):
+        take(tmp_path, ["nonsense"])
+    assert gc.isenabled()
 
 
 def test_nul_characters_and_ten_megabytes_are_texts_like_others(tmp_path: Path) -> None:

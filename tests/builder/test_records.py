@@ -102,6 +102,47 @@ def test_a_broken_line_is_bad_and_the_others_are_read(line: bytes, reason: str, 
     assert found[1].raw
 
 
+NUMBERS = st.integers(-(2**66), 2**66) | st.sampled_from([2**63 - 1, 2**63, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1])
+VALUES = st.recursive(
+    st.none() | st.booleans() | NUMBERS | st.floats() | st.text() | st.text(st.characters()),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Also in the types: 7 is not 7.0, and NaN is itself."""
+    return repr(one) == repr(other)
+
+
+@settings(max_examples=300, deadline=None)
+@given(record=st.dictionaries(st.text(max_size=3), VALUES, max_size=4), ascii_only=st.booleans())
+def test_a_line_is_read_as_pythons_decoder_reads_it(
+    record: dict[str, Any], ascii_only: bool, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    file = tmp_path_factory.mktemp("line") / "x.jsonl"
+    line = json.dumps(record, ensure_ascii=ascii_only)
+    file.write_text(line + "\n", encoding="utf-8")
+    (found,) = fields(file)
+    assert same(found, json.loads(line))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"a": 1, "b": 2, "a": 3}',
+        '{"a": "\\ud800"}',
+        '{"a": NaN, "b": -Infinity, "c": 1e999}',
+        '{"a": -0, "b": -0.0, "c": 1E5, "d": 9007199254740993}',
+        '{"a": [18446744073709551616], "b": {"c": [-9223372036854775809]}}',
+        '{"a": ' + "[" * 40 + "18446744073709551616" + "]" * 40 + "}",
+        '{"a": ' + "[" * 200 + "]" * 200 + "}",
+    ],
+)
+def test_what_decoders_read_in_different_ways_is_read_as_python_does(line: str, tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text(line + "\n")
+    assert same(fields(tmp_path / "x.jsonl")[0], json.loads(line))
+
+
 @pytest.mark.parametrize("digits", [401, 5000])
 def test_a_number_of_any_length_is_read(digits: int, tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text('{"rating": ' + "1" * digits + "}\n")
