@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     _add_results(commands)
     clean = _command(commands, "clean", "what is kept under .wim/, and its removal on demand", calls.clean, False)
     clean.add_argument(
-        "kind", nargs="*", metavar="KIND", help="remove rows of: complete, judge, evaluate, embed, rate, train"
+        "kind", nargs="*", metavar="KIND", help="remove rows of: complete, judge, evaluate, embed, rate, train, remote"
     )
     clean.add_argument("--all", action="store_true", help="remove everything")
     clean.add_argument("--unused-for", type=float, metavar="DAYS", help="remove only what was not used for so long")

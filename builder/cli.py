@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
+from builder import locations
 from builder.arguments import parser
 from builder.errors import UsageError, WimError
 
@@ -24,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments.words = list(sys.argv[1:] if argv is None else argv)
     stop = _Stop()
     try:
-        result = arguments.command(arguments)
+        result = _done(arguments)
         _show(result, arguments)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -38,6 +39,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         if stop.number and not isinstance(error, WimError):  # what a library made of the signal
             sys.exit(_stopped(arguments.name, stop))
         sys.exit(_failed(error))
+
+
+def _done(arguments: Namespace) -> Any:
+    """What the command gives; folders at URLs are there as copies while it runs."""
+    places = locations.replaced(arguments)
+    if not places:
+        return arguments.command(arguments)
+    from builder import remote
+
+    with remote.copied(places):
+        return arguments.command(arguments)
 
 
 class _Stopped(KeyboardInterrupt):
@@ -83,20 +95,20 @@ def _failed(error: Exception) -> int:
         message = f"{error.filename or ''}: {error.strerror}".lstrip(": ")
     elif not isinstance(error, WimError):
         message = f"{type(error).__name__}: {message} (a fault of wim itself? --debug shows where)"
-    print(f"wim: {message}", file=sys.stderr)
+    print(f"wim: {locations.named(message)}", file=sys.stderr)
     return 2 if isinstance(error, UsageError) else 1
 
 
 def _show(result: Any, arguments: Namespace) -> None:
     value = result if isinstance(result, (dict, list, str)) else vars(result)
     if arguments.json:
-        print(json.dumps(value, ensure_ascii=False, default=_plain))
+        print(locations.named(json.dumps(value, ensure_ascii=False, default=_plain)))
         return
     text: Callable[[Any], str] | None = getattr(arguments, "text", None)
     if text:
-        print(text(value))
+        print(locations.named(text(value)))
     elif isinstance(value, dict):
-        print("  ".join(f"{key} {_figure(entry)}" for key, entry in value.items() if entry not in (None, {})))
+        print(locations.named("  ".join(f"{key} {_figure(v)}" for key, v in value.items() if v not in (None, {}))))
 
 
 def _plain(value: Any) -> Any:

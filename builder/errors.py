@@ -17,6 +17,10 @@ class InputError(WimError):
     """Somebody's input file cannot be used."""
 
 
+class StorageError(WimError):
+    """A URL cannot be read or written."""
+
+
 class EngineError(WimError):
     """An engine cannot do what is asked of it."""
 

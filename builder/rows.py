@@ -71,7 +71,7 @@ def compute(
         for places, rows in work(iter(stream), progress.done):
             with undisturbed():
                 parts.append(_keep(folder, stream.keys_of(places), rows))
-        return Rows(parts, _as_keys(bytes(stream.keys)), _reading(folder))
+        return Rows(parts, _as_keys(bytes(stream.keys)), reading(folder))
 
 
 @contextlib.contextmanager
@@ -109,7 +109,7 @@ def lock(folder: Path, wait: bool = True) -> Iterator[bool]:
         yield True
 
 
-def _reading(folder: Path) -> IO[str]:
+def reading(folder: Path) -> IO[str]:
     """A lock that others may hold as well, for as long as rows may be read."""
     file = _lock_file(folder, READERS)
     fcntl.flock(file, fcntl.LOCK_SH)

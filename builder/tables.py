@@ -326,7 +326,7 @@ def writer(file: Path, schema: pa.Schema, about: Mapping[str, Any]) -> Iterator[
     """
     with told(file):
         file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(file)
+    temporary = temporary_of(file)
     schema = schema.with_metadata({"wim": canonical_json(about)})
     vectors = [f.name for f in schema if pa.types.is_fixed_size_list(f.type)]
     try:
@@ -348,7 +348,7 @@ def writer(file: Path, schema: pa.Schema, about: Mapping[str, Any]) -> Iterator[
         temporary.unlink(missing_ok=True)
 
 
-def _temporary(file: Path) -> Path:
+def temporary_of(file: Path) -> Path:
     """The name under which a file is written. What killed processes left under such a name is removed."""
     for left in file.parent.glob(f".{file.name}.*.tmp"):
         if not Path("/proc", left.name.split(".")[-2]).exists():
@@ -393,7 +393,7 @@ def write_text(file: Path, text: str) -> None:
 
 def write_bytes(file: Path, content: bytes) -> None:
     """Write a file as tables are written: all of it or nothing."""
-    temporary = _temporary(file)
+    temporary = temporary_of(file)
     try:
         with told(file):
             file.parent.mkdir(parents=True, exist_ok=True)
