@@ -13,6 +13,7 @@ from builder import tables
 from builder.compare import MEAN, scaled
 from builder.errors import TableError
 from builder.params import Rating
+from builder.remote import locations
 
 COUNTED = {"prompts", "completions", "judgements", "pairs", "methods"}
 EVALUATED = {f"{part}{end}" for part in ("", "base_") for end in ("mean", "low", "high")}
@@ -146,4 +147,4 @@ def _by_seed(run: Run) -> Run:
 
 def _by_path(run: Run) -> Run:
     arm = run.path.parent if run.path.name == str(run.round) else run.path
-    return replace(run, arm=str(arm), label=str(run.path))
+    return replace(run, arm=locations.named(str(arm)), label=locations.named(str(run.path)))

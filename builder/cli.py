@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
-from builder import locations
 from builder.arguments import parser
 from builder.errors import UsageError, WimError
+from builder.remote import locations
 
 RESUMABLE = ("complete", "judge", "evaluate", "embed", "build", "train")
 
@@ -46,9 +46,9 @@ def _done(arguments: Namespace) -> Any:
     places = locations.replaced(arguments)
     if not places:
         return arguments.command(arguments)
-    from builder import remote
+    from builder.remote.transfer import copied
 
-    with remote.copied(places):
+    with copied(places):
         return arguments.command(arguments)
 
 

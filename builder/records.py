@@ -22,6 +22,7 @@ import pyarrow as pa
 from builder import tables
 from builder.chat import ROLES, Message
 from builder.errors import InputError
+from builder.remote.locations import named
 
 KINDS = (".jsonl", ".json", ".csv", ".parquet")
 NUMBERS = ("rating", "rating_min", "rating_max", "sample")
@@ -49,7 +50,7 @@ class Bad:
 
     def __str__(self) -> str:
         where = f", field {self.field!r}" if self.field else ""
-        told = f"{self.file}, line {self.line}{where}: {self.reason}"
+        told = f"{named(str(self.file))}, line {self.line}{where}: {self.reason}"
         return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in told)  # names of fields may steer a terminal
 
 
@@ -83,11 +84,11 @@ class Rejected:
     def write(self, file: Path) -> None:
         """One ASCII JSON line for each; without any, an earlier run's file is removed."""
         lines = [
-            json.dumps({"file": str(b.file), "line": b.line, "field": b.field, "reason": b.reason, "record": b.raw})
+            {"file": named(str(b.file)), "line": b.line, "field": b.field, "reason": b.reason, "record": b.raw}
             for b in self.records
         ]
         if lines:
-            tables.write_text(file, "\n".join(lines) + "\n")
+            tables.write_text(file, "".join(json.dumps(line) + "\n" for line in lines))
         else:
             file.unlink(missing_ok=True)
 

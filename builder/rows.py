@@ -93,8 +93,8 @@ def undisturbed() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def lock(folder: Path, wait: bool = True) -> Iterator[bool]:
-    """Hold a folder under .wim/; a second process says that it waits, and waits, or else is told False."""
+def lock(folder: Path, wait: bool = True, what: str = "") -> Iterator[bool]:
+    """Hold a folder under .wim/; a second process says that it waits for ``what``, and waits, or else is told False."""
     with contextlib.ExitStack() as held:
         while True:
             file = held.enter_context(_lock_file(folder, LOCK))
@@ -102,7 +102,9 @@ def lock(folder: Path, wait: bool = True) -> Iterator[bool]:
                 if not wait:
                     yield False
                     return
-                print(f"another process works on the same rows ({folder}): waiting for it", file=sys.stderr)
+                print(
+                    f"another process works on {what or f'the same rows ({folder})'}: waiting for it", file=sys.stderr
+                )
                 _locked(file, wait=True)
             if _is_there(file):
                 break

@@ -5,6 +5,7 @@ The same inputs give the same bytes: no time, host or path is stored.
 """
 
 import contextlib
+import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -160,10 +161,13 @@ def path(run: Path, name: str) -> Path:
 
 
 def find(run: Path, name: str) -> Path:
-    """The table in the run folder or, for prompts and heldout, in the nearest parent that has it."""
+    """The table in the run folder or, for prompts and heldout, in the nearest parent that has it.
+
+    What lies under .wim/ is a copy of a folder elsewhere: its parents end there.
+    """
     folders = [run]
     if name in ("prompts", "heldout"):
-        folders += list(run.absolute().parents)
+        folders += itertools.takewhile(lambda parent: parent.name != ".wim", run.absolute().parents)
     for folder in folders:
         if path(folder, name).is_file():
             return path(folder, name)

@@ -127,6 +127,10 @@ class Hub(loopback.Server):
         own = {"HF_HOME": str(folder), "HF_ENDPOINT": self.url, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
         return own | {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_TOKEN": token or ""}
 
+    def create_repo(self, kind: str, repo: str, private: bool = True) -> None:
+        made = self.repos[kind, repo] = Repo(private)
+        made.commit({".gitattributes": Blob(b"*.parquet filter=lfs\n", False)})
+
     def uploads(self) -> list[str]:
         """The ids of the large files that came in whole or in part, in order."""
         return [asked.path.split("/")[-1] for asked in self.asked if asked.method == "PUT"]
@@ -240,8 +244,7 @@ class Handler(loopback.Handler):
         if (kind, repo) in self.server.repos:
             self.give({"error": "You already created this repo", "url": url}, 409)
             return
-        made = self.server.repos[kind, repo] = Repo(said.get("visibility") == "private")
-        made.commit({".gitattributes": Blob(b"*.parquet filter=lfs\n", False)})
+        self.server.create_repo(kind, repo, said.get("visibility") == "private")
         self.give({"url": url})
 
     def validate(self) -> None:
@@ -366,6 +369,8 @@ class Handler(loopback.Handler):
         for line in self.asked.body.splitlines():
             said = json.loads(line)
             key, value = said["key"], said["value"]
+            if key == "header" and value.get("parentCommit") not in (None, self.repo_of(kind, repo).head()):
+                raise Fail(412, "A commit has happened since. Please refresh and try again.")
             if key == "file":
                 tree[value["path"]] = Blob(base64.b64decode(value["content"]), False)
             elif key == "lfsFile":

@@ -74,7 +74,7 @@ def push(
     from huggingface_hub import HfApi
 
     token = _token()
-    _quiet_unless_watched()
+    quiet_unless_watched()
     with _told(repo, token):
         api = HfApi(token=token)
         api.create_repo(repo, repo_type=kind, private=not public, exist_ok=True)
@@ -131,7 +131,7 @@ def _free(tag: str, tagged: Mapping[str, str], commit: str) -> str:
     return next(name for name in names if tagged.get(name, commit) == commit)
 
 
-def _quiet_unless_watched() -> None:
+def quiet_unless_watched() -> None:
     """The client's progress bars are for people."""
     from huggingface_hub.utils import disable_progress_bars
 

@@ -1,0 +1,1 @@
+"""Run folders at s3://, gs:// and hf:// URLs."""
