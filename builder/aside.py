@@ -34,15 +34,9 @@ class Frames:
             self.written.close()
             self.file.seek(0)
         with pa.ipc.open_stream(self.file) as read:
-            yield _frame(read.schema.empty_table())
+            yield tables.as_frame(read.schema.empty_table())
             for batch in read:
-                yield _frame(pa.Table.from_batches([batch]))
+                yield tables.as_frame(batch)
 
     def close(self) -> None:
         self.file.close()
-
-
-def _frame(table: pa.Table) -> pl.DataFrame:
-    frame = pl.from_arrow(table)
-    assert isinstance(frame, pl.DataFrame)
-    return frame

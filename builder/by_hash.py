@@ -47,10 +47,11 @@ class Sorter:
             self.out.close()
         read = pa.ipc.open_file(self.file)
         for places in self.places:
-            yield _frame(pa.Table.from_batches([read.get_batch(i) for i in places], read.schema)).sort(self.key)
+            rows = pa.Table.from_batches([read.get_batch(i) for i in places], read.schema)
+            yield tables.as_frame(rows).sort(self.key)
 
     def _held(self) -> pl.DataFrame:
-        frame = _frame(pa.concat_tables(self.held)).sort(self.key)
+        frame = tables.as_frame(pa.concat_tables(self.held)).sort(self.key)
         self.held = []
         return frame
 
@@ -77,9 +78,3 @@ def sorter(folder: Path, key: str) -> Iterator[Sorter]:
         with tables.told(folder):
             file = opened.enter_context(tempfile.TemporaryFile(dir=folder))
         yield Sorter(file, key, folder)
-
-
-def _frame(table: pa.Table) -> pl.DataFrame:
-    frame = pl.from_arrow(table)
-    assert isinstance(frame, pl.DataFrame)
-    return frame

@@ -224,9 +224,7 @@ def _present(parquet: pq.ParquetFile, wanted: Sequence[str], name: str, file: Pa
 
 def _frame(table: pa.Table, wanted: Sequence[str], schema: pa.Schema, file: Path) -> pl.DataFrame:
     columns = [_column(table, column, schema, file) for column in wanted]
-    frame = pl.from_arrow(pa.table(columns, names=list(wanted)))
-    assert isinstance(frame, pl.DataFrame)
-    return frame
+    return as_frame(pa.table(columns, names=list(wanted)))
 
 
 def _column(table: pa.Table, name: str, schema: pa.Schema, file: Path) -> pa.ChunkedArray:
@@ -281,9 +279,14 @@ def _sizes(parquet: pq.ParquetFile, columns: Sequence[str]) -> list[int]:
 
 def detached(frame: pl.DataFrame) -> pl.DataFrame:
     """A copy. Rows that polars takes from a frame hold on to all the texts of it."""
-    copy = pl.from_arrow(frame.to_arrow())
-    assert isinstance(copy, pl.DataFrame)
-    return copy
+    return as_frame(frame.to_arrow())
+
+
+def as_frame(rows: pa.Table | pa.RecordBatch) -> pl.DataFrame:
+    """The same rows in polars, as far as it can without a copy."""
+    frame = pl.from_arrow(rows)
+    assert isinstance(frame, pl.DataFrame)
+    return frame
 
 
 def read_blocks(file: Path, name: str, columns: Sequence[str], key: str, size: int) -> Iterator[pl.DataFrame]:

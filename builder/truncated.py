@@ -36,7 +36,7 @@ def _cut(embeddings: Path) -> Keys:
     parquet, found = tables.open_parquet(embeddings, streamed=True), [np.empty(0, np.uint64)]
     with tables.damaged(embeddings):
         for batch in parquet.iter_batches(tables.ROW_GROUP, columns=["text_id", "truncated"]):
-            ids = pl.DataFrame(pl.from_arrow(batch)).filter("truncated")["text_id"]
+            ids = tables.as_frame(batch).filter("truncated")["text_id"]
             keys = ids.str.head(16).str.decode("hex", strict=False)
             found.append(keys.bin.reinterpret(dtype=pl.UInt64, endianness="big").drop_nulls().to_numpy())
     return np.concatenate(found)
