@@ -66,21 +66,23 @@ def collect(completions: pl.DataFrame, feedback: pl.DataFrame) -> pl.DataFrame:
 
 
 class Stored:
-    """The judgements of two tables, which may be larger than memory."""
+    """The judgements of tables that may be larger than memory; ``prompts``: as ``with_prompts``, where they are given."""
 
-    def __init__(self, completions: Path, feedback: Path) -> None:
+    def __init__(self, completions: Path, feedback: Path, prompts: Path | None = None) -> None:
         files = (("completions", completions, COMPLETIONS), ("feedback", feedback, FEEDBACK))
         self.files = [(*each, spans.is_sorted(each[1], each[0], "completion_id")) for each in files]
         said, told = (tables.open_parquet(file).metadata.num_rows for _, file, *_ in self.files)
         few = all(ordered for *_, ordered in self.files)  # a table in any other order is read anew for each span
         rows = spans.ROWS // (16 if few else 1) // max(1, told // max(1, said))
         self.spans = spans.plan(completions, "completions", "completion_id", max(1, rows))
+        self.prompts = spans.Lookup(prompts, "prompts", PROMPTS, "prompt_id") if prompts else None
 
     def frames(self) -> Iterator[pl.DataFrame]:
         """What ``collect`` makes of all, in parts: a completion is in one with all that is said of it. At least one."""
         reader = [spans.Reader(file, name, columns, columns[0], ordered) for name, file, columns, ordered in self.files]
         for span in self.spans:
-            yield collect(*(read(span) for read in reader))
+            frame = collect(*(read(span) for read in reader))
+            yield frame if self.prompts is None else with_prompts(frame, self.prompts(frame["prompt_id"]))
 
 
 def with_prompts(judgements: pl.DataFrame, prompts: pl.DataFrame) -> pl.DataFrame:

@@ -62,12 +62,9 @@ class _Run:
 
     def __init__(self, inputs: Mapping[str, Path], params: Params, wanted: Mapping[str, Rating]) -> None:
         self.inputs, self.params = inputs, params
-        self.stored = judgements.Stored(inputs["completions"], inputs["feedback"])
+        self.stored = judgements.Stored(inputs["completions"], inputs["feedback"], inputs.get("prompts"))
         self.together = [rating for rating in wanted.values() if is_together(rating)]
         self.alone = [wim.Rating(params), *(rating for rating in wanted.values() if not is_together(rating))]
-        self.prompts: spans.Lookup | None = None
-        if "prompts" in inputs:
-            self.prompts = spans.Lookup(inputs["prompts"], "prompts", judgements.PROMPTS, "prompt_id")
 
     def rated(self, texts: generic.Collected) -> Iterator[pl.DataFrame]:
         """The ratings, span by span; ``texts`` gets to see each block."""
@@ -84,10 +81,7 @@ class _Run:
                 yield pl.concat(rated)
 
     def _frames(self) -> Iterator[pl.DataFrame]:
-        for frame in self.stored.frames():
-            if self.prompts is not None:
-                frame = judgements.with_prompts(frame, self.prompts(frame["prompt_id"]))
-            yield frame.with_columns(on_scale(self.params))
+        return (frame.with_columns(on_scale(self.params)) for frame in self.stored.frames())
 
     def _texts(self) -> Iterator[list[pl.Series]]:
         """Block by block the columns of texts that are looked up."""

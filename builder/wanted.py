@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from builder import judgements, ratings, spans
+from builder import judgements, ratings
 from builder.params import Params
 from builder.ratings import Rating
 from builder.vectors import keys_of
@@ -26,17 +26,16 @@ def of_frame(frame: pl.DataFrame, params: Params) -> list[str]:
 
 
 class OfRun:
-    """``of_frame`` of a run whose tables may be larger than memory, which holds 9 bytes for each text.
+    """``of_frame`` of a run whose tables may be larger than memory, which holds a byte for each text.
+
+    While it is made, it holds 9, and what numpy takes to tell which are the same.
 
     ``count`` texts; ``fingerprint`` tells them, and their order, from others.
     """
 
     def __init__(self, inputs: Mapping[str, Path], params: Params) -> None:
-        self.stored = judgements.Stored(inputs["completions"], inputs["feedback"])
-        self.prompts: spans.Lookup | None = None
-        if "prompts" in inputs:
-            self.prompts = spans.Lookup(inputs["prompts"], "prompts", judgements.PROMPTS, "prompt_id")
-        first = next(self._frames())
+        self.stored = judgements.Stored(inputs["completions"], inputs["feedback"], inputs.get("prompts"))
+        first = next(self.stored.frames())
         self.columns = [(m, place) for m in methods(params).values() for place in range(len(m.texts(first)))]
         keys = np.concatenate([np.empty(0, np.uint64), *(keys_of(texts) for texts in self._blocks())])
         self.first = np.zeros(len(keys), np.bool_)
@@ -54,12 +53,8 @@ class OfRun:
 
     def _blocks(self) -> Iterator[list[str]]:
         for method, place in self.columns:
-            for frame in self._frames():
+            for frame in self.stored.frames():
                 yield _distinct(method.texts(frame)[place])
-
-    def _frames(self) -> Iterator[pl.DataFrame]:
-        for frame in self.stored.frames():
-            yield frame if self.prompts is None else judgements.with_prompts(frame, self.prompts(frame["prompt_id"]))
 
 
 def _distinct(texts: pl.Series) -> list[str]:
