@@ -60,13 +60,6 @@ class Index:
             count = min(4 * count, self.size, _MOST_ON_GPU)
 
 
-def recall(index: Index, rows: Floats, queries: Floats, least: float = NEAR) -> float | None:
-    """The share of the pairs of ``queries`` and ``rows`` near each other that ``index`` finds; None if none are."""
-    pairs = {(q, r) for q, r in zip(*np.nonzero(queries @ rows.T > least), strict=True)}
-    query, row, _ = index.near(queries, least)
-    return len(pairs & set(zip(query.tolist(), row.tolist(), strict=True))) / len(pairs) if pairs else None
-
-
 def units(vectors: Floats) -> Floats:
     """[n, dimensions] of length 1; zeros for what has no direction."""
     lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))[:, None]
