@@ -1,23 +1,25 @@
 """Run folders as the report reads them. Statistics and ratings must be there; all else may be missing."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from builder import tables
+from builder import spans, tables
 from builder.compare import MEAN, scaled
 from builder.errors import TableError
 from builder.params import Rating
 from builder.remote import locations
+from builder.statuses import Reason
 
 COUNTED = {"prompts", "completions", "judgements", "pairs", "methods"}
 EVALUATED = {f"{part}{end}" for part in ("", "base_") for end in ("mean", "low", "high")}
 BLOCK = 16_384
+PART = 65_536
+"""Rows of whole prompts that are compared at once, about."""
 SEED = ", seed "
 """Between an arm's name and its seed, where arms are told apart by them."""
 EVALUATED |= {"n", "difference", "difference_low", "difference_high"}
@@ -40,23 +42,34 @@ class Run:
         return tables.read(file, name, columns) if file.is_file() else None
 
     def rows(self, name: str, columns: Sequence[str], key: str, wanted: pl.Series) -> pl.DataFrame | None:
-        """The rows whose ``key`` is among ``wanted``, streamed; None where the run has no such table."""
+        """The rows whose ``key`` is among ``wanted``, as they lie there; None where the run has no such table."""
         file = tables.path(self.path, name)
         if not file.is_file():
             return None
         ids = wanted.unique().implode()
-        blocks = [frame.filter(pl.col(key).is_in(ids)) for frame in tables.read_blocks(file, name, columns, key, BLOCK)]
-        return pl.concat(blocks) if blocks else tables.read(file, name, columns)
+        found = (frame.filter(pl.col(key).is_in(ids)) for frame in tables.batches(file, name, columns, BLOCK))
+        return pl.concat([tables.read_nothing(file, name, columns), *map(tables.detached, found)])
 
-    @cached_property
-    def texts(self) -> pl.DataFrame | None:
-        """completion_id and ``text``, a hash that is equal for equal texts; None without completions."""
-        file = tables.path(self.path, "completions")
-        if not file.is_file():
-            return None
-        blocks = tables.read_blocks(file, "completions", ["completion_id", "text"], "completion_id", BLOCK)
-        frames = [frame.with_columns(pl.col("text").hash()) for frame in blocks]
-        return pl.concat([pl.DataFrame(schema={"completion_id": pl.String, "text": pl.UInt64}), *frames])
+    def prompts(self, columns: Sequence[str]) -> Iterator[tuple[pl.DataFrame, pl.DataFrame | None]]:
+        """Some whole prompts at a time: ``columns`` of their ratings, and completion_id and text of their completions.
+
+        ``columns`` has prompt_id. Without completions there are no texts.
+        """
+        ratings, completions = tables.find(self.path, "ratings"), tables.path(self.path, "completions")
+        rated = spans.Reader(ratings, "ratings", columns, "prompt_id")
+        if not completions.is_file():
+            yield from ((rated(span), None) for span in spans.plan(ratings, "ratings", "prompt_id", _rows(rated)))
+            return
+        answered = spans.Reader(completions, "completions", ["completion_id", "prompt_id", "text"], "prompt_id")
+        for span in spans.plan(completions, "completions", "prompt_id", _rows(rated, answered)):
+            yield rated(span), answered(span).drop("prompt_id")
+
+    def several(self, column: str) -> bool:
+        """Whether more than one judge has a value in ``column`` of the ratings, for a completion that is not empty."""
+        judges = set[str]()
+        for block in tables.batches(tables.find(self.path, "ratings"), "ratings", ["judge", "reason", column]):
+            judges.update(block.filter(counted(), pl.col(column).is_not_null())["judge"].unique())
+        return len(judges) > 1
 
     def scale(self) -> tuple[float, float]:
         """The scale of the ``rating`` column, as the ratings table says it was made."""
@@ -77,6 +90,16 @@ class Run:
         file = tables.path(self.path, name)
         settings: dict[str, Any] = tables.read_metadata(file).get("params", {}) if file.is_file() else {}
         return settings
+
+
+def counted() -> pl.Expr:
+    """The judgements that stats.json counts: on an empty completion none does."""
+    return pl.col("reason").fill_null("") != str(Reason.EMPTY_COMPLETION)
+
+
+def _rows(*readers: spans.Reader) -> int:
+    """How many at a time; a table that is not sorted is read anew each time."""
+    return PART if all(reader.sorted for reader in readers) else spans.ROWS
 
 
 def load(paths: Sequence[Path]) -> list[Run]:
@@ -123,8 +146,8 @@ def _json(file: Path, keys: Collection[str]) -> dict[str, Any]:
 def named(path: Path) -> tuple[str, int, str]:
     """Arm, round and label from the pairs table or, if it names no arm, from the folders' names."""
     file = tables.path(path, "pairs")
-    first = tables.read(file, "pairs", ["arm", "round"]).head(1).rows() if file.is_file() else []
-    arm, index = first[0] if first else ("", 0)
+    first = next(tables.batches(file, "pairs", ["arm", "round"], 1), None) if file.is_file() else None
+    arm, index = first.row(0) if first is not None else ("", 0)
     folder = path.resolve()
     if not arm and folder.name.isdigit():
         arm, index = folder.parent.name, int(folder.name)

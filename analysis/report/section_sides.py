@@ -1,5 +1,6 @@
 """The report's rounds and arms side by side: a row for each run, and what moves from round to round."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import polars as pl
@@ -8,7 +9,7 @@ from analysis import page
 from analysis.report import charts
 from analysis.report.summary import moves
 from analysis.runs import Run
-from builder import tables
+from builder import spans, tables
 
 Value = Callable[[Run], float | None]
 
@@ -80,9 +81,18 @@ def _nothing(run: Run) -> float | None:
 
 
 def _length(run: Run) -> float | None:
-    lengths = tables.read(tables.find(run.path, "ratings"), "ratings", ["completion_id", "length"])
-    found = lengths.unique("completion_id")["length"].median()
-    return float(found) if isinstance(found, (int, float)) else None
+    """The median length of a completion; how many have each length is counted block by block."""
+    file, counts = tables.find(run.path, "ratings"), Counter[int]()
+    read = spans.Reader(file, "ratings", ["completion_id", "length"], "completion_id")
+    for span in spans.plan(file, "ratings", "completion_id"):
+        counts.update(dict(read(span).unique("completion_id")["length"].value_counts().iter_rows()))
+    if not counts:
+        return None
+    lengths = pl.DataFrame(sorted(counts.items()), schema=["length", "count"], orient="row")
+    upto, total = lengths["count"].cum_sum(), counts.total()
+    places = {int(upto.search_sorted(place + 1)) for place in ((total - 1) // 2, total // 2)}
+    middle = [int(lengths["length"][place]) for place in places]
+    return sum(middle) / len(middle)
 
 
 def _cell(value: float | None, form: str) -> str:

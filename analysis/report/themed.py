@@ -21,7 +21,7 @@ class Themed:
     first: int
 
     def of(self, run: Run) -> pl.DataFrame:
-        """completion_id, judge, theme of the run's judgements; themes are counted over all groups of runs."""
+        """The run's ``judged``, in which themes are counted over all groups of runs."""
         return self.themes.judged[self.runs.index(run)].with_columns(pl.col("theme") + self.first)
 
 

@@ -10,6 +10,7 @@ import polars as pl
 from analysis.report.drawn import Drawn
 from analysis.report.themed import Themed
 from analysis.runs import Run
+from analysis.themes.said import judgement as named
 from builder import judgements, tables
 from builder.compare import DECIMALS, MEAN, MEDIAN
 from builder.errors import TableError
@@ -132,7 +133,7 @@ def _prompts(drawn: Drawn) -> dict[str, list[dict[str, str]]]:
     except TableError:
         return {}
     found: dict[str, list[dict[str, str]]] = {}
-    for block in tables.read_blocks(file, "prompts", ["prompt_id", "messages"], "prompt_id", 16_384):
+    for block in tables.batches(file, "prompts", ["prompt_id", "messages"], 16_384):
         found |= dict(block.filter(pl.col("prompt_id").is_in(wanted.implode())).iter_rows())
     return found
 
@@ -146,9 +147,10 @@ def _judged(run: Run, ids: pl.Series, themed: Sequence[Themed]) -> dict[str, lis
     said = _said(run, ids)
     themes = next((each.of(run) for each in themed if run in each.runs), None)
     if themes is None:
-        themes = pl.DataFrame(schema={"completion_id": pl.String, "judge": pl.String, "theme": pl.Int16})
+        themes = pl.DataFrame(schema={"judgement": pl.UInt64, "theme": pl.Int16})
     key = ["completion_id", "judge"]
-    rows = rated.filter(pl.col("judge") != "").join(said, on=key, how="left").join(themes, on=key, how="left").sort(key)
+    rows = rated.filter(pl.col("judge") != "").join(said, on=key, how="left")
+    rows = rows.with_columns(judgement=named()).join(themes, on="judgement", how="left").sort(key)
     found: dict[str, list[Judgement]] = {}
     for row in rows.iter_rows(named=True):
         numbers = {name: _plain(row[name]) for name in (*NUMBERS, *further)}

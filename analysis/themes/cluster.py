@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from builder.neighbours import Floats, units
 
-Labels = NDArray[np.int64]
+Labels = NDArray[np.integer]
 
 MOST = 12
 """Themes that a reader takes in."""

@@ -40,8 +40,8 @@ class Theme:
 class Themes:
     """Of runs with the same embedder; the theme of most judgements comes first.
 
-    ``judged``: for each run completion_id, judge, theme (a place in ``themes``; null without a vector). ``texts``:
-    distinct ones; ``trained``: those of them that k-means was trained on.
+    ``judged``: for each run ``completion``, ``judgement`` (said.keys) and ``theme`` (a place in ``themes``; null
+    without a vector). ``texts``: distinct ones; ``trained``: those of them that k-means was trained on.
     """
 
     themes: tuple[Theme, ...]
@@ -53,8 +53,8 @@ class Themes:
 def find(runs: Sequence[Path], seed: int = 0, count: int | None = None) -> Themes | None:
     """The themes of run folders whose vectors are of one embedder; None where no text that says something has one.
 
-    ``count``: how many themes, by default as many as cluster.number_of says. In memory are 8 bytes for each judgement
-    beside its names, and the vectors of ``TRAINED`` texts. Raises ImportError where FAISS is not installed.
+    ``count``: how many themes, by default as many as cluster.number_of says. In memory are the vectors of ``TRAINED``
+    texts, some numbers for each judgement, and no other text. Raises ImportError where FAISS is not installed.
     """
     told = [said.keys(run) for run in runs]
     keys, times = np.unique(np.concatenate([frame["key"].to_numpy() for frame in told]), return_counts=True)
@@ -66,7 +66,7 @@ def find(runs: Sequence[Path], seed: int = 0, count: int | None = None) -> Theme
     labels, near = _assign(runs, keys, cluster.centres(sample, weights, count, seed))
     labels = _by_size(labels, times, count)
     judged = tuple(
-        frame.select("completion_id", "judge", _theme(frame["key"].to_numpy(), keys, labels)) for frame in told
+        frame.select("completion", "judgement", _theme(frame["key"].to_numpy(), keys, labels)) for frame in told
     )
     counts = np.stack(
         [np.bincount(frame["theme"].drop_nulls().to_numpy(), minlength=count) for frame in judged], axis=1
@@ -96,7 +96,7 @@ def _sample(runs: Sequence[Path], keys: Keys, seed: int) -> tuple[Keys, Floats]:
 
 def _assign(runs: Sequence[Path], keys: Keys, middles: Floats) -> tuple[Labels, Floats]:
     """The group of each key and its cosine with the group's middle; NONE for a text without a vector."""
-    labels, near = np.full(len(keys), cluster.NONE), np.full(len(keys), -1, np.float32)
+    labels, near = np.full(len(keys), cluster.NONE, np.int16), np.full(len(keys), -1, np.float32)
     for run in runs:
         for there, vectors in said.vectors(run, keys):
             place = np.searchsorted(keys, there)
@@ -107,9 +107,9 @@ def _assign(runs: Sequence[Path], keys: Keys, middles: Floats) -> tuple[Labels, 
 def _by_size(labels: Labels, times: Labels, count: int) -> Labels:
     """The same groups, numbered by how many judgements each has, most first."""
     sizes = np.bincount(labels[labels >= 0], weights=times[labels >= 0], minlength=count)
-    rank = np.empty(count, np.int64)
+    rank = np.empty(count, np.int16)
     rank[np.argsort(-sizes, kind="stable")] = np.arange(count)
-    return np.where(labels >= 0, rank[labels], cluster.NONE)
+    return np.where(labels >= 0, rank[labels], np.int16(cluster.NONE))
 
 
 def _theme(own: Keys, keys: Keys, labels: Labels) -> pl.Series:

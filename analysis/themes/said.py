@@ -9,14 +9,13 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from builder import judgements, tables
+from builder import judgements, spans, tables
 from builder.errors import TableError
 from builder.neighbours import Floats
 from builder.statuses import WimStatus
 from builder.vectors import keys_of
 
 BLOCK = 16_384
-KEY = ["completion_id", "judge", "attempt"]
 
 Keys = NDArray[np.uint64]
 
@@ -34,36 +33,46 @@ def embedder(run: Path) -> str | None:
 
 
 def keys(run: Path) -> pl.DataFrame:
-    """completion_id, judge and ``key`` (64 bits of the text's id) of the judgements that say what is missing.
+    """Of the judgements that say what is missing ``completion``, ``judgement`` and ``key``: 64 bits of each.
 
-    Of several attempts it is the one that counts (builder.judgements).
+    They stand for the completion's id, for this and the judge's name (``judgement()``), and for the text's id. Of
+    several attempts it is the one that counts (builder.judgements).
     """
-    frames = [
-        block.select("completion_id", "judge", key=pl.Series(keys_of(block["wim"].to_list()), dtype=pl.UInt64))
-        for block in _texts(run)
-    ]
-    return pl.concat([pl.DataFrame(schema={"completion_id": pl.String, "judge": pl.String, "key": pl.UInt64}), *frames])
+    nothing = pl.DataFrame(schema=dict.fromkeys(("completion", "judgement", "key"), pl.UInt64))
+    own = {"completion": pl.col("completion_id").hash(), "judgement": judgement()}
+    return pl.concat([nothing, *(block.select(**own, key=_keys(block["wim"])) for block in _texts(run))])
+
+
+def judgement() -> pl.Expr:
+    """64 bits for a completion's id and the name of its judge."""
+    return pl.struct("completion_id", "judge").hash()
 
 
 def texts(run: Path, wanted: Keys) -> pl.DataFrame:
     """key and text of the run's texts whose keys are among ``wanted``, each once."""
     frames = [pl.DataFrame(schema={"key": pl.UInt64, "text": pl.String})]
     for block in _texts(run):
-        block = block.select(key=pl.Series(keys_of(block["wim"].to_list()), dtype=pl.UInt64), text="wim")
-        frames.append(block.filter(pl.Series(np.isin(block["key"].to_numpy(), wanted))).unique("key"))
+        block = block.select(key=_keys(block["wim"]), text="wim")
+        found = block.filter(pl.Series(np.isin(block["key"].to_numpy(), wanted))).unique("key")
+        frames.append(tables.detached(found))
     return pl.concat(frames).unique("key", maintain_order=True)
 
 
+def _keys(texts: pl.Series) -> pl.Series:
+    return pl.Series(keys_of(texts.to_list()), dtype=pl.UInt64)
+
+
 def _texts(run: Path) -> Iterator[pl.DataFrame]:
+    """completion_id, judge and ``wim`` of what counts, block by block."""
     file = tables.path(run, "feedback")
-    counted = judgements.used(tables.read(file, "feedback", judgements.READ))
-    missing = counted.filter(pl.col("wim_status") == str(WimStatus.MISSING)).select(KEY)
-    for block in tables.read_blocks(file, "feedback", [*KEY, "wim"], "completion_id", BLOCK):
-        yield block.join(missing, on=KEY, how="semi", maintain_order="left").drop_nulls("wim")
+    read = spans.Reader(file, "feedback", [*judgements.READ, "wim"], "completion_id")
+    for span in spans.plan(file, "feedback", "completion_id", BLOCK if read.sorted else spans.ROWS):
+        missing = judgements.used(read(span)).filter(pl.col("wim_status") == str(WimStatus.MISSING))
+        yield missing.select("completion_id", "judge", "wim").drop_nulls("wim")
 
 
 def vectors(run: Path, wanted: Keys) -> Iterator[tuple[Keys, Floats]]:
-    """Keys and vectors [n, dimensions] of the texts among ``wanted``, block by block; a text without one is left out.
+    """Keys and vectors [n, dimensions] of texts among ``wanted`` (sorted), block by block; one without is left out.
 
     Raises TableError where the table is damaged or holds no vectors.
     """
@@ -73,7 +82,7 @@ def vectors(run: Path, wanted: Keys) -> Iterator[tuple[Keys, Floats]]:
     with tables.damaged(file):
         for group in range(parquet.num_row_groups):
             there = _ids(parquet.read_row_group(group, ["text_id"])["text_id"])
-            held = np.isin(there, wanted)
+            held = _among(there, wanted)
             start = 0
             for batch in parquet.iter_batches(BLOCK, [group], ["embedding"]) if held.any() else ():
                 column = batch.column(0)
@@ -82,6 +91,14 @@ def vectors(run: Path, wanted: Keys) -> Iterator[tuple[Keys, Floats]]:
                     found = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), size)
                     yield there[start : start + len(column)][rows], found[rows]
                 start += len(column)
+
+
+def _among(keys: Keys, wanted: Keys) -> NDArray[np.bool_]:
+    """For each key whether it is one of ``wanted``, which are sorted."""
+    if not len(wanted):
+        return np.zeros(len(keys), np.bool_)
+    found: NDArray[np.bool_] = wanted[np.minimum(np.searchsorted(wanted, keys), len(wanted) - 1)] == keys
+    return found
 
 
 def _dimensions(schema: pa.Schema, file: Path) -> int:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from analysis.report import assemble, drawn, nearest, section_pairs, themed, told
 from analysis.report.level import level
 from analysis.runs import load
+from analysis.themes.said import judgement
 from builder import embed, ingest, params, rate, tables
 from builder import pair as pairing
 from builder.errors import WimError
@@ -39,49 +40,43 @@ def texts(pair: dict[str, Any]) -> list[str]:
     return [*(message["content"] for message in pair["prompt"]), *(side["text"] for side in pair["sides"]), *said]
 
 
-def deltas_of(count: int, ties: int = 0) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Pairs with the deltas 1, 2, ... in a shuffled order, and ties."""
-    delta = np.random.default_rng(5).permutation(np.arange(1, count + 1)).astype(float)
-    ids = [f"p{place:04d}" for place in range(count)]
-    pairs = pl.DataFrame({"pair_id": ids, "delta": delta})
-    none = pl.DataFrame({"pair_id": [None] * ties, "delta": [0.0] * ties}, schema=pairs.schema)
-    return pairs, none
+def deltas_of(count: int) -> np.ndarray:  # type: ignore[type-arg]
+    """1, 2, ... in a shuffled order."""
+    return np.random.default_rng(5).permutation(np.arange(1, count + 1)).astype(float)
 
 
 def test_a_sample_holds_the_extremes_ties_every_theme_and_others() -> None:
-    pairs, ties = deltas_of(2_000, 300)
+    deltas = deltas_of(2_000)
     themes = np.array([place % 7 if place < 70 else 7 for place in range(2_000)])
-    found = drawn._of_run(pairs, ties, themes, 100, seed=0)
-    counts = dict(found.group_by("why").len().iter_rows())
-    assert counts == {"largest": 18, "smallest": 18, "theme": 18, "random": 36, "tie": 10}
-    by_why = {name: set(part["delta"]) for (name,), part in found.group_by("why")}
-    assert by_why["largest"] == set(range(1_983, 2_001))
-    assert by_why["smallest"] == set(range(1, 19))
-    assert by_why["tie"] == {0.0}
-    shown = [int(name[1:]) for name in found.filter(pl.col("why") == "theme")["pair_id"]]
-    assert set(themes[shown]) == set(range(8))
-    assert found["pair_id"].drop_nulls().is_duplicated().sum() == 0
+    why, ties = drawn.choose(deltas, 300, themes, 100, seed=0)
+    by_why = {name: {place for place, other in why.items() if other == name} for name in why.values()}
+    assert {name: len(places) for name, places in by_why.items()} == {
+        "largest": 18, "smallest": 18, "theme": 18, "random": 36
+    }  # fmt: skip
+    assert len(set(ties.tolist()) & set(range(300))) == 10
+    assert set(deltas[list(by_why["largest"])]) == set(range(1_983, 2_001))
+    assert set(deltas[list(by_why["smallest"])]) == set(range(1, 19))
+    assert set(themes[list(by_why["theme"])]) == set(range(8))
+    assert deltas[list(why)].tolist() == sorted(deltas[list(why)], reverse=True)
 
 
 def test_what_fits_is_shown_whole() -> None:
-    pairs, ties = deltas_of(40, 5)
-    found = drawn._of_run(pairs, ties, np.full(40, -1), 45, seed=0)
-    assert sorted(found["delta"]) == sorted([*pairs["delta"], *ties["delta"]])
-    assert "rest" in set(found["why"])
+    why, ties = drawn.choose(deltas_of(40), 5, np.full(40, -1), 45, seed=0)
+    assert sorted(why) == list(range(40))
+    assert ties.tolist() == list(range(5))
+    assert "rest" in set(why.values())
 
 
 def test_few_pairs_leave_their_room_to_ties() -> None:
-    pairs, ties = deltas_of(4, 300)
-    found = drawn._of_run(pairs, ties, np.full(4, -1), 100, seed=0)
-    assert len(found.filter(pl.col("why") == "tie")) == 96
-    assert len(found) == 100
+    why, ties = drawn.choose(deltas_of(4), 300, np.full(4, -1), 100, seed=0)
+    assert (len(why), len(ties)) == (4, 96)
 
 
 def test_the_seed_alone_decides_what_is_drawn_at_random() -> None:
-    pairs, ties = deltas_of(500, 50)
-    one, same, other = (drawn._of_run(pairs, ties, np.full(500, -1), 60, seed) for seed in (1, 1, 2))
-    assert one.equals(same)
-    assert not one.equals(other)
+    one, same, other = (drawn.choose(deltas_of(500), 50, np.full(500, -1), 60, seed) for seed in (1, 1, 2))
+    assert (one[0], one[1].tolist()) == (same[0], same[1].tolist())
+    assert one[0] != other[0]
+    assert one[1].tolist() != other[1].tolist()
 
 
 @given(st.lists(st.integers(0, 10_000), max_size=30), st.integers(0, 50_000))
@@ -266,10 +261,12 @@ def test_another_embedder_than_the_runs_marks_nothing(run: Path, tmp_path: Path)
 
 def test_a_pairs_theme_is_that_of_its_feedback(run: Path, tmp_path: Path) -> None:
     (group,), _ = themed.of(load([run]), 42)
-    of = {row[:2]: row[2] for row in group.themes.judged[0].iter_rows()}
+    of = dict(group.themes.judged[0].select("judgement", "theme").iter_rows())
+    named = tables.read(run / "feedback.parquet", "feedback", ["completion_id", "judge"])
+    names = dict(zip(named.iter_rows(), named.select(judgement()).to_series(), strict=True))
     block = page_of([run], tmp_path / "report.html")
     assert block["themes"] == [theme.name for theme in group.themes.themes]
     for pair in block["pairs"]:
         for side in pair["sides"]:
             for judged in side["judged"]:
-                assert judged["theme"] == of[side["id"], judged["judge"]]
+                assert judged["theme"] == of[names[side["id"], judged["judge"]]]
