@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from builder import generate, ids, judgements, policy, rows, tables
+from builder import generate, ids, judgements, policy, rows, spans, tables
 from builder.engines import Request, Sampling
 from builder.params import Params
 from builder.policy import Policy
@@ -41,7 +41,7 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None, source:
         print(f"complete.temperature is 0: the {params.complete.n} completions of a prompt are equal", file=sys.stderr)
     file = tables.find(folder, "prompts")
     before = tables.fingerprints({"prompts": file})
-    prompts = partial(tables.read_blocks, file, "prompts", ["prompt_id", "messages"], "prompt_id", rows.BLOCK)
+    prompts = partial(spans.blocks, file, "prompts", ["prompt_id", "messages"], "prompt_id", rows.BLOCK)
     for block in prompts():
         tables.check_prompted(block, "completed")
     by = [policy.read(policy_folder, params.model), *(policy.named(name) for name in params.complete.also)]

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from builder import asking, comparisons, generate, judgements, models, panel, ratings, rows, tables
+from builder import asking, comparisons, generate, judgements, models, panel, ratings, rows, spans, tables
 from builder.asking import Attempt
 from builder.blocks import as_dict
 from builder.comparisons import Compared
@@ -115,8 +115,7 @@ def _tell_broken_off(feedback: Path, jury: Sequence[Juror], asked: Sequence[Aske
         if isinstance(questions, Compared) or not settings.structured:
             continue
         texts = full = 0
-        columns = ["completion_id", "judge", "wim"]
-        for block in tables.read_blocks(feedback, "feedback", columns, "completion_id", rows.BLOCK):
+        for block in tables.batches(feedback, "feedback", ["judge", "wim"], rows.BLOCK):
             said = [text for text in block.filter(pl.col("judge") == juror.label)["wim"] if text]
             texts, full = texts + len(said), full + sum(questions.judge.fills(t, settings.max_tokens) for t in said)
         if full:
@@ -135,7 +134,7 @@ def to_ask(folder: Path, juror: Juror) -> Asked | Compared:
         completions = tables.read(files["completions"], "completions", columns).sort("completion_id")
         return comparisons.compared(prompts, completions, judge, juror.params)
     columns = list(judgements.COMPLETIONS)
-    blocks = partial(tables.read_blocks, files["completions"], "completions", columns, "completion_id", rows.BLOCK)
+    blocks = partial(spans.blocks, files["completions"], "completions", columns, "completion_id", rows.BLOCK)
     return Asked(prompts, blocks, judge)
 
 

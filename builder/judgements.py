@@ -66,7 +66,7 @@ def collect(completions: pl.DataFrame, feedback: pl.DataFrame) -> pl.DataFrame:
 
 
 class Stored:
-    """The judgements of tables that may be larger than memory; ``prompts``: as ``with_prompts``, where they are given."""
+    """The judgements of tables that may be larger than memory; where ``prompts`` are given, as ``with_prompts``."""
 
     def __init__(self, completions: Path, feedback: Path, prompts: Path | None = None) -> None:
         files = (("completions", completions, COMPLETIONS), ("feedback", feedback, FEEDBACK))

@@ -86,7 +86,7 @@ def _feedback(files: Mapping[str, Path], plan: Sequence[Span]) -> Callable[[int,
     def among(_: int, completions: pl.Series) -> pl.DataFrame:
         own = pl.col("completion_id").is_in(completions.implode())
         blocks = tables.batches(file, "feedback", FEEDBACK, spans.BATCH)
-        return pl.concat([nothing, *(block.filter(own) for block in blocks)])
+        return pl.concat([nothing, *(tables.detached(block.filter(own)) for block in blocks)])
 
     return among
 

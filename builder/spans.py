@@ -65,7 +65,8 @@ class Reader:
     def __call__(self, span: Span) -> pl.DataFrame:
         """The rows of ``span``, in the order of the file. Each span is after those that were read before."""
         if not self.sorted:
-            return pl.concat([self.empty, *(block.filter(span.holds(self.key)) for block in self._all())])
+            found = (tables.detached(block.filter(span.holds(self.key))) for block in self._all())
+            return pl.concat([self.empty, *found])
         read = [self.left]
         while span.end is None or not len(read[-1]) or read[-1][self.key][-1] < span.end:
             block = next(self.rest, None)
@@ -101,7 +102,7 @@ class Lookup:
         left, found, read = ids.unique(), [self.held.clear()], 0
         left = left.filter(pl.Series(np.isin(left.hash().to_numpy(), self.known), dtype=pl.Boolean))
         while True:
-            found.append(self.held.filter(pl.col(self.key).is_in(left.implode())))
+            found.append(tables.detached(self.held.filter(pl.col(self.key).is_in(left.implode()))))
             left = left.filter(~left.is_in(found[-1][self.key].implode()))
             if not len(left) or read >= self.rows:
                 return pl.concat(found)
@@ -115,6 +116,16 @@ class Lookup:
             self.rest = tables.batches(self.file, self.name, self.columns)
             block = next(self.rest)
         return block
+
+
+def blocks(file: Path, name: str, columns: Sequence[str], key: str, size: int) -> Iterator[pl.DataFrame]:
+    """The rows in blocks of ``size`` at most, sorted by ``key``. ``columns`` has the key. Raises TableError."""
+    if is_sorted(file, name, key):
+        yield from tables.batches(file, name, columns, size)
+        return
+    read = Reader(file, name, columns, key, known_sorted=False)
+    for span in plan(file, name, key, ROWS):
+        yield from read(span).sort(key, maintain_order=True).iter_slices(size)
 
 
 def even(frames: Iterable[pl.DataFrame], rows: int) -> Iterator[pl.DataFrame]:

@@ -289,18 +289,6 @@ def as_frame(rows: pa.Table | pa.RecordBatch) -> pl.DataFrame:
     return frame
 
 
-def read_blocks(file: Path, name: str, columns: Sequence[str], key: str, size: int) -> Iterator[pl.DataFrame]:
-    """The rows in blocks of ``size``, sorted by ``key``: streamed if they lie in that order, as ours do."""
-    if not read(file, name, [key])[key].is_sorted():
-        yield from read(file, name, columns).sort(key).iter_slices(size)
-        return
-    parquet = open_parquet(file, streamed=True)
-    present = _present(parquet, columns, name, file)
-    with damaged(file):
-        for batch in parquet.iter_batches(size, columns=present):
-            yield _frame(pa.Table.from_batches([batch]), columns, SCHEMAS[name], file)
-
-
 def write_blocks(
     file: Path, name: str, frames: Iterable[pl.DataFrame], about: Mapping[str, Any], more: Sequence[pa.Field] = ()
 ) -> None:

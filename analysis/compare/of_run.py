@@ -10,7 +10,7 @@ import polars as pl
 from analysis.compare import made, rules
 from analysis.compare.side import JUDGED, PAIRS, Side, words
 from analysis.published import RUN, label_of
-from builder import ids, judgements, rows, tables
+from builder import ids, judgements, rows, spans, tables
 from builder.compare import MEAN
 from builder.errors import TableError
 
@@ -65,7 +65,7 @@ def _is_rating(column: str) -> bool:
 
 def _hashed(file: Path, name: str, columns: Sequence[str], hashed: pl.Expr) -> pl.DataFrame:
     """Columns of a table with a hash in place of the texts, block by block."""
-    blocks = tables.read_blocks(file, name, columns, "completion_id", rows.BLOCK)
+    blocks = spans.blocks(file, name, columns, "completion_id", rows.BLOCK)
     found = [block.with_columns(hashed) for block in blocks]
     return pl.concat(found) if found else tables.read(file, name, columns).with_columns(hashed)
 

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from builder import tables
+from builder import spans, tables
 from builder.errors import TableError
 from builder.hub import judged, schemas, shards
 from builder.hub.runs import Run
@@ -92,24 +92,32 @@ def _plan(run: Run, split: Split, schema: Schema) -> pl.DataFrame:
     file = tables.find(run.folder, "pairs")
     plan = schemas.planned(file).join(split.prompts, on="prompt_id", how="left", maintain_order="left")
     if plan["known"].has_nulls():
-        strange = plan.filter(pl.col("known").is_null())["prompt_id"][0]
+        strange = _named(file, plan.filter(pl.col("known").is_null())["prompt_id"][0])
         raise TableError(f"{file}: prompt {strange} is not in {tables.find(run.folder, 'prompts')}; `wim pair` again?")
-    count = pl.when("known").then(schema.counts).otherwise(1)
-    plan = plan.with_columns(test=split.is_test(), rows=count).rename({"known": "prompted"})
+    count = pl.when("known").then(schema.counts).otherwise(1).cast(pl.UInt8)
+    plan = plan.with_columns(test=split.is_test(pl.col("prompt_id")), rows=count).rename({"known": "prompted"})
     return plan.drop("prompt_id").with_row_index("place")
+
+
+def _named(pairs: Path, prompt: int) -> str:
+    """The id of the prompt of some pair, which hashes to ``prompt``."""
+    blocks = tables.batches(pairs, "pairs", ["prompt_id"])
+    found = (block.filter(pl.col("prompt_id").hash() == prompt)["prompt_id"] for block in blocks)
+    return next(str(ids[0]) for ids in found if len(ids))
 
 
 def _pairs(run: Run, plan: pl.DataFrame, schema: Schema) -> Source:
     """The pairs of a run that the plan holds."""
     file = tables.find(run.folder, "pairs")
     share = len(plan) / max(1, tables.open_parquet(file).metadata.num_rows)
-    return Source(_by_split(plan, pl.col("rows").sum()), share * file.stat().st_size, _blocks(file, plan, schema))
+    return Source(_by_split(plan), share * file.stat().st_size, _blocks(file, plan, schema))
 
 
 def _blocks(file: Path, plan: pl.DataFrame, schema: Schema) -> Iterator[tuple[str, pl.DataFrame]]:
     start = 0
-    for block in tables.read_blocks(file, "pairs", tables.SCHEMAS["pairs"].names, "pair_id", shards.GROUP):
-        wanted = plan.filter(pl.col("place").is_between(start, start + len(block) - 1))
+    for block in spans.blocks(file, "pairs", tables.SCHEMAS["pairs"].names, "pair_id", shards.GROUP):
+        first, end = (plan["place"].search_sorted(place) for place in (start, start + len(block)))
+        wanted = plan[first:end]
         both = block[wanted["place"].cast(pl.Int64) - start].hstack(wanted.drop("place", "rows"))
         start += len(block)
         yield TRAIN, schema.rows(both.filter(~pl.col("test")))
@@ -118,20 +126,22 @@ def _blocks(file: Path, plan: pl.DataFrame, schema: Schema) -> Iterator[tuple[st
 
 def _ratings(run: Run, split: Split) -> Source:
     files = [tables.find(run.folder, name) for name in ("ratings", "completions", "feedback")]
-    plan = tables.read(files[0], "ratings", ["prompt_id"]).select(test=split.is_test())
+    counts = {TRAIN: 0, TEST: 0}
+    for block in tables.batches(files[0], "ratings", ["prompt_id"]):
+        tests = int(block.select(split.is_test().sum()).item())
+        counts = {TRAIN: counts[TRAIN] + len(block) - tests, TEST: counts[TEST] + tests}
     parted = (
         part
         for block in judged.blocks(run)
         for part in ((TRAIN, block.filter(~split.is_test())), (TEST, block.filter(split.is_test())))
     )
-    return Source(_by_split(plan, pl.len()), sum(file.stat().st_size for file in files), parted)
+    return Source(counts, sum(file.stat().st_size for file in files), parted)
 
 
-def _by_split(plan: pl.DataFrame, count: pl.Expr) -> dict[str, int]:
-    return {
-        name: int(plan.filter(pl.col("test") == (name == TEST)).select(count.cast(pl.Int64)).item())
-        for name in (TRAIN, TEST)
-    }
+def _by_split(plan: pl.DataFrame) -> dict[str, int]:
+    rows = pl.col("rows").cast(pl.Int64)
+    counts = {TRAIN: rows.filter(~pl.col("test")).sum(), TEST: rows.filter("test").sum()}
+    return {name: int(plan.select(count).item()) for name, count in counts.items()}
 
 
 def _written(

@@ -21,15 +21,23 @@ def beside_others(prompts: Callable[[], Iterator[pl.DataFrame]], few: pl.Series,
     if few.is_empty():
         return few
     _check_installed()
-    names = pl.concat(block["prompt_id"] for block in prompts())
+    names, chosen = _places(prompts(), few)
     texts = lambda: (text for block in prompts() for text in block["text"])  # noqa: E731
-    stored = embed.streamed(texts, len(names), embedder, "near duplicates")
-    place = np.full(len(names), -1)
-    chosen = np.flatnonzero(names.is_in(few.implode()).to_numpy())
-    place[chosen] = np.arange(len(chosen))
+    stored = embed.streamed(texts, len(chosen), embedder, "near duplicates")
+    place = np.where(chosen, np.cumsum(chosen) - 1, -1)
     blocks = lambda: (units_of(table) for table in stored.blocks(embed.WINDOW, ["embedding"]))  # noqa: E731
     beside, pairs = _near(blocks, place)
-    return names.gather(chosen[_spread(beside, pairs)]).unique().sort()
+    return pl.Series("prompt_id", names, pl.String).filter(pl.Series(_spread(beside, pairs))).unique().sort()
+
+
+def _places(prompts: Iterator[pl.DataFrame], few: pl.Series) -> tuple[list[str], NDArray[np.bool_]]:
+    """The ids of the rows that hold one of the few, and for every row whether it does."""
+    names, chosen = list[str](), [np.empty(0, np.bool_)]
+    for block in prompts:
+        own = block["prompt_id"].is_in(few.implode())
+        names += block["prompt_id"].filter(own).to_list()
+        chosen.append(own.to_numpy())
+    return names, np.concatenate(chosen)
 
 
 def _check_installed() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import polars as pl
 import pyarrow as pa
 
-from builder import judgements, rows, tables
+from builder import judgements, rows, spans, tables
 from builder.hub.runs import Run
 
 COMPLETIONS = ("completion_id", "text", "policy")
@@ -35,7 +35,7 @@ def blocks(run: Run) -> Iterator[pl.DataFrame]:
 
 
 def _read(run: Run, name: str, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-    return tables.read_blocks(tables.find(run.folder, name), name, list(columns), "completion_id", rows.BLOCK)
+    return spans.blocks(tables.find(run.folder, name), name, list(columns), "completion_id", rows.BLOCK)
 
 
 class _Following:

@@ -55,8 +55,8 @@ def _key(folder: Path) -> tuple[str, int]:
     file = tables.path(folder, "pairs")
     if not file.is_file():
         return "", 0
-    names = tables.read(file, "pairs", ["arm", "round"]).unique()
-    return names.row(0) if len(names) == 1 else ("", 0)
+    names = {key for block in tables.batches(file, "pairs", ["arm", "round"]) for key in block.unique().iter_rows()}
+    return names.pop() if len(names) == 1 else ("", 0)
 
 
 def _slug(name: str) -> str:

@@ -7,10 +7,10 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
-from builder import tables
+from builder import spans, tables
 from builder.tables import MESSAGES
 
-IDS = ("pair_id", "prompt_id", "chosen_id", "rejected_id", "delta")
+IDS = ("pair_id", "prompt_id", "chosen_id", "rejected_id")
 SIDES = ("chosen", "rejected")
 
 
@@ -28,18 +28,20 @@ class Schema:
 
 
 def planned(pairs: Path) -> pl.DataFrame:
-    """For every pair, sorted by pair_id: its ids, and whether a side of it is a row where completions stand alone.
+    """For every pair, sorted by pair_id: whether a side of it is a row where completions stand alone.
 
+    ``pair_id``, ``prompt_id``: 64 bits that stand for these (``hash``), since there may be millions.
     ``chosen_alone``, ``rejected_alone``: a completion that is in several pairs is one row, and none if it is chosen in
     one and rejected in another; a tie says of neither which it is.
     """
-    plan = tables.read(pairs, "pairs", list(IDS)).sort("pair_id")
-    told = plan.filter(pl.col("delta") > 0)
+    hashed = [pl.col(name).hash() for name in IDS]
+    blocks = spans.blocks(pairs, "pairs", [*IDS, "delta"], "pair_id", tables.ROW_GROUP)
+    found = (block.select(*hashed, told=pl.col("delta") > 0) for block in blocks)
+    plan = pl.concat([pl.DataFrame(schema=dict.fromkeys(IDS, pl.UInt64) | {"told": pl.Boolean}), *found])
+    told = plan.filter("told")
     both = told["chosen_id"].filter(told["chosen_id"].is_in(told["rejected_id"].implode()))
     alone = [
-        ((pl.col("delta") > 0) & ~pl.col(f"{side}_id").is_in(both.implode()) & _first(f"{side}_id")).alias(
-            f"{side}_alone"
-        )
+        (pl.col("told") & ~pl.col(f"{side}_id").is_in(both.implode()) & _first(f"{side}_id")).alias(f"{side}_alone")
         for side in SIDES
     ]
     return plan.select("pair_id", "prompt_id", *alone)
@@ -47,7 +49,7 @@ def planned(pairs: Path) -> pl.DataFrame:
 
 def _first(column: str) -> pl.Expr:
     """The first pair that is no tie and holds the completion."""
-    return pl.struct(column, pl.col("delta") > 0).is_first_distinct()
+    return pl.struct(column, "told").is_first_distinct()
 
 
 def _ultrafeedback(pairs: pl.DataFrame) -> pl.DataFrame:

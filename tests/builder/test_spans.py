@@ -117,3 +117,14 @@ def test_frames_are_made_even(sizes: list[int]) -> None:
     assert [n for frame in found for n in frame["n"]] == list(range(sum(sizes)))
     assert [len(frame) for frame in found[:-1]] == [10] * (len(found) - 1)
     assert bool(found) == bool(sizes)
+
+
+@pytest.mark.parametrize("names", [[f"{i:03d}" for i in range(50)], [f"{i * 7 % 50 // 2:03d}" for i in range(50)]])
+def test_blocks_hold_each_row_by_its_key(tmp_path: Path, names: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spans, "ROWS", 16)
+    file = written(tmp_path, names)
+    blocks = list(spans.blocks(file, "completions", ["completion_id", "text"], "completion_id", 9))
+    assert max(map(len, blocks)) <= 9
+    rows = pl.concat(blocks)
+    assert rows["completion_id"].to_list() == sorted(names)
+    assert sorted(rows.iter_rows()) == sorted(pl.read_parquet(file, columns=["completion_id", "text"]).iter_rows())

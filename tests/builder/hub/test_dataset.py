@@ -110,16 +110,20 @@ def test_a_large_run_makes_several_shards(
 PEAK = """
 import sys
 from pathlib import Path
-from builder import params, publish
+from builder import params, publish, spans
 
+spans.ROWS, spans.BATCH = 4_096, 2_000
 publish.run([Path(sys.argv[1])], None, params.load(None, ["publish.test=0"]))
 # Not ru_maxrss, in which the tests' own process counts.
 print(next(int(line.split()[1]) // 1024 for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 
 
-def peak(folder: Path, count: int) -> int:
-    """Megabytes at most while a run of so many pairs is published, whose texts have 1,000 letters each."""
+def peak(folder: Path, count: int, mixed: bool) -> int:
+    """Megabytes at most while a run of so many pairs is published, whose texts have 1,000 letters each.
+
+    ``mixed``: the rows of its tables are in no order.
+    """
     folder.mkdir()
     names, long = pl.Series([f"{i:016x}" for i in range(count)]), " ".join(["word"] * 200)
     prompt = pl.DataFrame({"prompt_id": names, "text": long + " " + names})
@@ -134,6 +138,8 @@ def peak(folder: Path, count: int) -> int:
     words = {name: pl.lit("x") for name in ("chosen_status", "rejected_status", "judge", "method", "arm")}
     pairs = prompt.select("prompt_id", **ids_, **scores, **words, prompt=turns, chosen=turns, rejected=turns, round=0)
     write(folder, "pairs", pairs)
+    for file in folder.glob("*.parquet") if mixed else ():
+        pl.read_parquet(file).sample(fraction=1, shuffle=True, seed=1).write_parquet(file, row_group_size=10_000)
     (folder / "stats.json").write_text('{"pairs": 1, "methods": {}}')
     command = [sys.executable, "-c", PEAK, str(folder)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -144,9 +150,10 @@ MADE = {"finish_reason": pl.lit("stop"), "policy": pl.lit("x")}
 SAID = {"rating_status": pl.lit("absent"), "wim_status": pl.lit("missing")}
 
 
-def test_memory_hardly_grows_with_the_pairs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mixed", [False, True])
+def test_memory_hardly_grows_with_the_pairs(tmp_path: Path, mixed: bool) -> None:
     """40,000 more pairs and judgements at once would be 200 MB of text, and as much again as they are written."""
-    few, many = peak(tmp_path / "few", 5_000), peak(tmp_path / "many", 45_000)
+    few, many = peak(tmp_path / "few", 5_000, mixed), peak(tmp_path / "many", 45_000, mixed)
     assert many - few < 90, (few, many)
 
 
