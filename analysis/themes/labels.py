@@ -10,6 +10,7 @@ import polars as pl
 from analysis.audit import pairs as of_truth
 from analysis.audit import truth
 from analysis.intervals import Numbers
+from analysis.themes import said
 from analysis.themes.find import Themes
 from builder import judgements, tables
 from builder.compare import TOGETHER
@@ -38,15 +39,15 @@ class Labels:
 
 def of(runs: Sequence[Path], themes: Themes, file: Path | None = None) -> Labels:
     """The pairs of all runs or, with ``file``, those that this truth orders. Pairs that nobody judged are left out."""
-    found = [_of_run(run, said, len(themes.themes), file) for run, said in zip(runs, themes.judged, strict=True)]
+    found = [_of_run(run, judged, len(themes.themes), file) for run, judged in zip(runs, themes.judged, strict=True)]
     prompts = pl.concat([frame for frame, _ in found])["prompt_id"].rank("dense").to_numpy().astype(np.int64) - 1
     return Labels(np.concatenate([missing for _, missing in found]), prompts)
 
 
-def _of_run(run: Path, said: pl.DataFrame, count: int, file: Path | None) -> tuple[pl.DataFrame, Numbers]:
+def _of_run(run: Path, judged: pl.DataFrame, count: int, file: Path | None) -> tuple[pl.DataFrame, Numbers]:
     ends = _pairs(run) if file is None else _ordered(run, file)
     judge = next((name for name in ends["judge"].unique() if name not in TOGETHER), None)
-    rows, held = _held(run, said, count, judge)
+    rows, held = _held(run, judged, count, judge)
     places = {side: ends.join(rows, left_on=f"{side}_id", right_on="completion_id", how="left", maintain_order="left")
               for side in ("chosen", "rejected")}  # fmt: skip
     chosen, rejected = (places[side]["row"] for side in ("chosen", "rejected"))
@@ -73,13 +74,13 @@ def _ordered(run: Path, file: Path) -> pl.DataFrame:
     return pl.DataFrame(dict(zip(ENDS, columns, strict=False))).with_columns(judge=pl.lit(TOGETHER[0]))
 
 
-def _held(run: Path, said: pl.DataFrame, count: int, judge: str | None) -> tuple[pl.DataFrame, Numbers]:
+def _held(run: Path, judged: pl.DataFrame, count: int, judge: str | None) -> tuple[pl.DataFrame, Numbers]:
     """completion_id and ``row``, and for each row [rows, count + 1] the share of its judges that say so."""
     used = judgements.used(tables.read(tables.find(run, "feedback"), "feedback", judgements.READ))
     readable = used.filter(pl.col("wim_status").is_in([str(WimStatus.MISSING), str(WimStatus.NOTHING)]))
     if judge is not None:
         readable = readable.filter(pl.col("judge") == judge)
-    joined = readable.join(said, on=["completion_id", "judge"], how="left")
+    joined = readable.with_columns(judgement=said.judgement()).join(judged, on="judgement", how="left")
     nothing = pl.col("wim_status") == str(WimStatus.NOTHING)
     joined = joined.with_columns(feature=pl.when(nothing).then(pl.lit(count)).otherwise("theme")).drop_nulls("feature")
     rows = joined.select("completion_id").unique(maintain_order=True).with_row_index("row")
