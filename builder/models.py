@@ -45,6 +45,16 @@ def load(name: str, revision: str | None, dtype: str, trust_remote_code: bool = 
         return _load(name, {"revision": revision, "trust_remote_code": trust_remote_code}, dtype)
 
 
+def load_scoring(name: str, revision: str | None, dtype: str, trust_remote_code: bool = False) -> tuple[Any, Any]:
+    """As ``load``, with a new layer ``score`` of one output in the place of the language model's head."""
+    with lean(), _silent():
+        options = {"revision": revision, "trust_remote_code": trust_remote_code}
+        tokenizer, model = _load(name, options, dtype, "AutoModelForSequenceClassification", num_labels=1)
+    if not hasattr(model, "score"):
+        raise EngineError(f"model {name}: has no layer 'score' as a decoder's sequence classification has")
+    return tokenizer, model
+
+
 def tokenizer(name: str, revision: str | None, trust_remote_code: bool = False) -> Any:
     """The model's tokenizer. Raises EngineError if it cannot be loaded or has no chat template."""
     from transformers import AutoTokenizer
@@ -56,16 +66,18 @@ def tokenizer(name: str, revision: str | None, trust_remote_code: bool = False) 
     return loaded
 
 
-def _load(name: str, options: dict[str, Any], dtype: str) -> tuple[Any, Any]:
+def _load(
+    name: str, options: dict[str, Any], dtype: str, kind: str = "AutoModelForCausalLM", **more: Any
+) -> tuple[Any, Any]:
     import torch
-    from transformers import AutoModelForCausalLM
+    import transformers
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     chats = tokenizer(name, options["revision"], options["trust_remote_code"])
     with _told(name):
-        model = AutoModelForCausalLM.from_pretrained(
-            resolve(name), dtype=getattr(torch, dtype), use_safetensors=True, **options
+        model = getattr(transformers, kind).from_pretrained(
+            resolve(name), dtype=getattr(torch, dtype), use_safetensors=True, **options, **more
         )
     if not torch.cuda.is_available() and sum(p.numel() for p in model.parameters()) < SMALL:
         # More threads would wait for each other longer than they work, and spin while they wait.
@@ -87,6 +99,19 @@ def add_adapter(model: Any, folder: Path, name: str = "default") -> None:
         model.load_adapter(str(folder), adapter_name=name)
     except (OSError, ValueError, RuntimeError) as error:
         raise EngineError(f"adapter {folder}: does not fit the model: {first_line(error)}") from error
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Without the report that a new layer's weights are not in the file, which is as it should be."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 @contextlib.contextmanager
