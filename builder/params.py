@@ -125,7 +125,7 @@ class Rate:
     """``method``: a file in builder/ratings/; ``also``: further ratings to compute as columns.
 
     ``verifier``: how the rating of that name compares with the prompt's reference. ``weights``: of the ratings that
-    ``combined`` adds up, by name.
+    ``combined`` adds up, by name. ``reward_model``: the folder that the rating of that name, and grpo.reward, ask.
     """
 
     method: str = "wim"
@@ -133,6 +133,7 @@ class Rate:
     also: tuple[str, ...] = ()
     verifier: Literal["coverage", "contains", "exact", "numeric", "regex"] = "contains"
     weights: dict[str, Any] = field(default_factory=dict)
+    reward_model: str | None = None
 
     def __post_init__(self) -> None:
         for name, weight in self.weights.items():
@@ -156,12 +157,21 @@ class Pair:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Greedy completions of the held-out prompts."""
+    """A greedy completion of each held-out prompt; or, of ``n`` drawn at ``temperature``, the one that the reward
+    model in the folder ``best_by`` gives most.
+    """
 
     max_tokens: int = 256
+    n: int = 1
+    best_by: str | None = None
+    temperature: float = 0.9
 
     def __post_init__(self) -> None:
-        require(self.max_tokens >= 1, "evaluate.max_tokens", "at least 1", self.max_tokens)
+        require(1 <= self.n <= 32767, "evaluate.n", "between 1 and 32767", self.n)
+        _check_sampling("evaluate", self.max_tokens, temperature=self.temperature)
+        told = "a reward model's folder where evaluate.n is above 1, else null"
+        require((self.n > 1) == (self.best_by is not None), "evaluate.best_by", told, self.best_by)
+        require(self.n == 1 or self.temperature > 0, "evaluate.temperature", "above 0 where several are drawn", 0)
 
 
 @dataclass(frozen=True)
@@ -213,7 +223,7 @@ class Params:
         require(0 <= self.seed < 2**32, "seed", "between 0 and 2**32 - 1", self.seed)
 
 
-ARM_BLOCKS = ("complete", "judge", "judged_by", "embed", "rating", "rate", "pair", "train", "online", "grpo")
+ARM_BLOCKS = ("complete", "judge", "judged_by", "embed", "rating", "rate", "pair", "train", "online", "grpo", "reward")
 """What an arm may set for itself."""
 
 _PIPELINE = ("arms", "arm", "rounds")

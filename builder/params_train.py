@@ -110,17 +110,43 @@ class Train:
         require(self.weight == "none" or self.loss not in UNWEIGHTED, "train.weight", unweighted, self.weight)
 
 
+ORDINAL = ("ordinal_nll", "all_threshold")
+"""The losses of the reward model that read graded preferences, and learn thresholds."""
+
+
 @dataclass(frozen=True)
 class Reward:
-    """The reward model: ``grades`` for the ordinal losses, ``held_out`` share of the prompts."""
+    """The reward model. Steps, batch, learning rate and adapter are those of the block ``train``.
+
+    ``grades``: categories of the ordinal losses, the same both ways round; ``grades_from``: ``delta``, cut at its
+    quantiles, ``comparisons``, what pair judges said, or a column of pairs.parquet. ``heads``: one number, or one for
+    each aspect that the judge told, under a learned gate; ``aspect_weight``: of their squared error. ``tune``: a LoRA
+    adapter and the head, or the head alone on the model as it is. ``held_out``: share of the prompts.
+    """
 
     loss: Literal["bradley_terry", "margin", "ordinal_nll", "all_threshold", "listwise"] = "bradley_terry"
     grades: int = 5
+    grades_from: str = "delta"
+    threshold_learning_rate: float = 1.0e-2
+    heads: Literal["one", "aspects"] = "one"
+    aspect_weight: float = 1.0
+    tune: Literal["lora", "head"] = "lora"
     held_out: float = 0.2
 
     def __post_init__(self) -> None:
         require(self.grades >= 2, "reward.grades", "at least 2", self.grades)
         require(0 <= self.held_out < 1, "reward.held_out", "at least 0 and below 1", self.held_out)
+        rate = self.threshold_learning_rate
+        require(rate > 0, "reward.threshold_learning_rate", "above 0", rate)
+        require(self.aspect_weight >= 0, "reward.aspect_weight", "0 or more", self.aspect_weight)
+        read = self.is_ordinal or self.grades_from == "delta"
+        told = f"left as it is for the loss {self.loss} (read by {', '.join(ORDINAL)})"
+        require(read, "reward.grades_from", told, self.grades_from)
+
+    @property
+    def is_ordinal(self) -> bool:
+        """Whether the loss reads grades."""
+        return self.loss in ORDINAL
 
 
 @dataclass(frozen=True)
@@ -139,13 +165,15 @@ class Online:
 class Grpo:
     """``generations`` completions for each prompt; ``train.batch`` counts completions.
 
-    The reward is (1 - zeta) * verified + zeta * wim, where ``verifier`` compares with the prompt's reference: by
+    The reward is (1 - zeta) * verified + zeta * wim, where ``reward`` says whether the second is the rating of a judge
+    (``wim``) or rate.reward_model, and ``verifier`` compares with the prompt's reference: by
     ``coverage``, the share of its lines that are there, ``contains``, 1 if all are, or another of builder/verifiers.py;
     zeta null: 0.5, and 1 without a verifier. ``beta``: the weight of the divergence from the reference model.
     ``loss``: TRL's, for grpo only.
     """
 
     algorithm: Literal["grpo", "rloo"] = "grpo"
+    reward: Literal["wim", "reward_model"] = "wim"
     generations: int = 8
     verifier: Literal["none", "coverage", "contains", "exact", "numeric", "regex"] = "none"
     zeta: float | None = None

@@ -24,12 +24,13 @@ def load(start: Policy, params: Params) -> tuple[Any, Any, Any]:
     model.set_attn_implementation(params.train.attention)
     if start.adapter:
         return tokenizer, PeftModel.from_pretrained(model, str(start.adapter), is_trainable=True), None
+    return tokenizer, model, LoraConfig(target_modules=list(params.train.lora.targets), **shape_of(params, "CAUSAL_LM"))
+
+
+def shape_of(params: Params, task: str) -> dict[str, Any]:
+    """Arguments of PEFT's LoraConfig, beside the layers that get one."""
     lora = params.train.lora
-    shape = LoraConfig(
-        r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, bias="none",
-        target_modules=list(lora.targets), task_type="CAUSAL_LM",
-    )  # fmt: skip
-    return tokenizer, model, shape
+    return {"r": lora.r, "lora_alpha": lora.alpha, "lora_dropout": lora.dropout, "bias": "none", "task_type": task}
 
 
 def drop_copy(trainer: Any) -> None:
@@ -39,15 +40,20 @@ def drop_copy(trainer: Any) -> None:
 
 
 def save(trainer: Any, folder: Path, start: Policy) -> None:
-    """RUN/policy: the adapter, its config with sorted lists (PEFT writes sets in any order), policy.json."""
+    """RUN/policy: the adapter and policy.json."""
     target, making = folder / "policy", folder / ".policy.tmp"
     for old in (target, making):
         shutil.rmtree(old, ignore_errors=True)
-    trainer.model.save_pretrained(str(making), safe_serialization=True)
-    (making / "README.md").unlink(missing_ok=True)
-    config = tables.read_json(making / "adapter_config.json")
-    config |= {name: sorted(value) for name, value in config.items() if isinstance(value, list)}
-    config["base_model_name_or_path"] = start.model
-    tables.write_json(making / "adapter_config.json", dict(sorted(config.items())))
+    write(trainer.model, making, start.model)
     policy.write(making, Policy(start.model, start.revision, making))
     os.replace(making, target)
+
+
+def write(model: Any, folder: Path, base: str) -> None:
+    """The adapter of a PEFT model, and its configuration with sorted lists (PEFT writes sets in any order)."""
+    model.save_pretrained(str(folder), safe_serialization=True)
+    (folder / "README.md").unlink(missing_ok=True)
+    config = tables.read_json(folder / "adapter_config.json")
+    config |= {name: sorted(set(value)) for name, value in config.items() if isinstance(value, list)}
+    config["base_model_name_or_path"] = base
+    tables.write_json(folder / "adapter_config.json", dict(sorted(config.items())))

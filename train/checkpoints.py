@@ -31,6 +31,12 @@ def step(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
 
 
+def remember_tokens(trainer: Any, checkpoint: Path) -> None:
+    """What TRL forgets: its count of tokens is no part of a checkpoint."""
+    history = tables.read_json(checkpoint / STATE)["log_history"]
+    trainer._total_train_tokens = history[-1]["num_tokens"]
+
+
 def train(trainer: Any, checkpoint: Path | None) -> None:
     """To the end, from the checkpoint if there is one, which is then told on stderr.
 

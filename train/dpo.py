@@ -79,7 +79,7 @@ def _train(
     seen = prepare(trainer, pairs, start, params)
     checkpoint = workers.by_main(lambda: checkpoints.last(work, params.train.launch.processes))
     if checkpoint:
-        _remember(trainer, checkpoint)
+        checkpoints.remember_tokens(trainer, checkpoint)
     checkpoints.train(trainer, checkpoint)
     trainer.accelerator.wait_for_everyone()  # others may still be saving a part of the last checkpoint
     if workers.is_main():
@@ -101,12 +101,6 @@ def prepare(trainer: Any, pairs: pl.DataFrame, start: Policy, params: Params) ->
     trainer.train_dataset = Dataset(tokenized.drop("prompt", "delta").to_arrow())
     trainer.precompute_ref_logps = True  # set now and not in its configuration, which would work them out anew
     return seen
-
-
-def _remember(trainer: Any, checkpoint: Path) -> None:
-    """What TRL forgets: its count of tokens is no part of a checkpoint."""
-    history = tables.read_json(checkpoint / checkpoints.STATE)["log_history"]
-    trainer._total_train_tokens = history[-1]["num_tokens"]
 
 
 def _fingerprint(folder: Path, start: Policy, params: Params) -> str:

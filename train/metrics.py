@@ -33,11 +33,22 @@ objective/kl, /entropy sums over positions of log pi - log ref, and of -log pi o
                        padding after a completion's end in them, so that they grow with the batch's longest
                        completion: no measure of divergence or of the entropy above
 
+train reward (RUN/reward/training.parquet). ``batch`` counts pairs or, with the loss listwise, lists of a prompt's
+completions; the reward r is read at the token that ends the turn.
+loss                   what is minimised, by reward.loss, and reward.aspect_weight * aspects/mse with it
+accuracy               share of the pairs whose chosen completion has the higher r, of lists whose best has
+margin                 r of the chosen one less r of the rejected one; in a list the means of best and others
+mean_reward, min_reward, max_reward    of r over the part's completions; the extremes are means of the parts' extremes
+aspects/mse            mean squared error of the aspects' heads, in standard units, over the numbers that are known
+num_tokens             tokens of prompts and completions read since training began, a prompt once for each completion
+grad_norm, learning_rate, epoch    as above; the thresholds' own learning rate is not told here
+
 train grpo, where it differs. ``batch`` counts completions.
 loss                   by TRL's grpo.loss; near 0 on fresh completions, whatever is learned: watch reward
 reward, reward_std     mean and standard deviation of what is learned from; a completion without a reward is in neither
                        (rewards/wim/mean and /std are the same numbers: there is one reward function)
 wim/readable, /verified    share of the completions with a rating; mean of the verifier where there is a reference
+                       (reward_model/readable, and rewards/reward_model, where that gives the reward)
 entropy                as above, but of the distribution at grpo.temperature, which is what it drew from but for top_p
 kl                     estimate of the divergence from the reference, mean over tokens; only where grpo.beta is above 0
 """

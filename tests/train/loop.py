@@ -38,6 +38,14 @@ def killed_and_resumed(wim: Wim, method: str, whole: Path, *settings: str, polic
     run.mkdir()
     shutil.copy(whole / "prompts.parquet", run / "prompts.parquet")
     words = ["train", method, str(run), *sets(*settings), *(["--policy", str(policy)] if policy else [])]
+    killed(words)
+    assert not (run / "policy").exists()
+    assert wim(*words) == 0
+    return run
+
+
+def killed(words: list[str]) -> None:
+    """`wim WORDS` in a process of its own, until its first checkpoint is there."""
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     process = subprocess.Popen(
         [sys.executable, "-m", "builder.cli", *words], env=environment, stderr=subprocess.DEVNULL
@@ -46,6 +54,3 @@ def killed_and_resumed(wim: Wim, method: str, whole: Path, *settings: str, polic
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert not (run / "policy").exists()
-    assert wim(*words) == 0
-    return run
