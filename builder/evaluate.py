@@ -1,4 +1,7 @@
-"""evaluate: greedy completions of heldout.parquet by a policy and by the base model, scored by ``reference``.
+"""evaluate: completions of heldout.parquet by a policy and by the base model, scored by ``reference``.
+
+They are greedy or, with ``evaluate.best_by``, the best of ``evaluate.n`` that are drawn: the one to which a reward
+model gives most, of the policy as of the base model.
 
 The value of a completion is its coverage: the share of the reference's lines that it contains, case
 and white space aside. A reference of one line gives 0 or 1; without a reference there is no value, and
@@ -13,10 +16,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from builder import generate, ids, policy, tables
+from builder import best_of, generate, ids, policy, tables
 from builder.engines import Request, Sampling
-from builder.params import Params
+from builder.params import Evaluate, Params
 from builder.policy import Policy
+from builder.reward_model import scores
 
 RESAMPLES = 10_000
 AT_ONCE = 100
@@ -36,17 +40,38 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None) -> dict
         told = f"{len(frame) - len(scored):,} of {len(frame):,} prompts have no reference to be scored by"
         print(f"{told}: `wim winrate` has a judge compare them", file=sys.stderr)
     result = summarise(scored["value"].to_numpy(), scored["base_value"].to_numpy(), params.seed)
-    settings = {"evaluate": vars(params.evaluate), "engine": params.engine.name, "seed": params.seed}
-    about = tables.metadata("evaluate", settings, {"heldout": tables.find(folder, "heldout")}, policy=by.about())
+    if params.evaluate.best_by:
+        result |= _choice(scored, params.seed)
+    settings = {"evaluate": _told(params.evaluate), "engine": params.engine.name, "seed": params.seed}
+    asked = {"best_by": scores.identity(Path(params.evaluate.best_by), params)} if params.evaluate.best_by else {}
+    inputs = {"heldout": tables.find(folder, "heldout")}
+    about = tables.metadata("evaluate", settings, inputs, policy=by.about(), **asked)
     tables.write(tables.path(folder, "evaluation"), "evaluation", frame, about)
     tables.write_json(folder / "evaluation.json", result)
     return result
 
 
+def _told(settings: Evaluate) -> dict[str, Any]:
+    """The block as metadata tells it: without the reward model's folder, of greedy completions only what they read."""
+    told = vars(settings)
+    return {name: told[name] for name in (("max_tokens", "n", "temperature") if settings.best_by else ("max_tokens",))}
+
+
+def _choice(scored: pl.DataFrame, seed: int) -> dict[str, Any]:
+    """``choice``: how much better the chosen completion is than the mean of all that it was chosen from, by prompt."""
+    if scored.is_empty():
+        return {}
+    gain = (scored["value"] - scored["drawn"]).to_numpy()
+    (low,), (high,) = bootstrap(gain[None], seed)
+    return {"choice": {"mean": float(scored["drawn"].mean()), "difference": float(gain.mean()),  # type: ignore[arg-type]
+                       "difference_low": float(low), "difference_high": float(high)}}  # fmt: skip
+
+
 def _both(heldout: pl.DataFrame, by: Policy, base: Policy, params: Params) -> pl.DataFrame:
     """The evaluation table: the policy's completions and, beside them, the base model's of the same prompts."""
     engine = generate.source(params, [by, base])
-    policys, bases = (evaluate(heldout, each, params, engine) for each in (by, base))
+    made = best if params.evaluate.best_by else evaluate
+    policys, bases = (made(heldout, each, params, engine) for each in (by, base))
     names = [ids.completion_id(name, 0) for name in heldout["prompt_id"]]
     return pl.DataFrame({"prompt_id": heldout["prompt_id"], "completion_id": names}, schema_overrides=_IDS).hstack(
         [*policys, *(column.alias(f"base_{column.name}") for column in bases)]
@@ -65,6 +90,19 @@ def evaluate(heldout: pl.DataFrame, by: Policy, params: Params, engine: generate
     references = heldout["reference"].to_list()
     values = [None if r is None else coverage(text, r) for text, r in zip(texts, references, strict=True)]
     return [pl.Series("value", values, pl.Float64), pl.Series("text", texts, pl.String)]
+
+
+def best(heldout: pl.DataFrame, by: Policy, params: Params, engine: generate.Lazy) -> list[pl.Series]:
+    """As ``evaluate``, of the best of those drawn (builder.best_of), with their ``reward``.
+
+    ``drawn``: the mean value of all, which is what choosing by chance gives.
+    """
+    made = best_of.best_of(heldout, by, params, engine)
+    values, means = list[float | None](), list[float | None]()
+    for text, drawn, wanted in zip(made["text"], made["drawn"], heldout["reference"], strict=True):
+        values.append(None if wanted is None else coverage(text, wanted))
+        means.append(None if wanted is None else float(np.mean([coverage(each, wanted) for each in drawn])))
+    return [pl.Series("value", values, pl.Float64), made["text"], made["reward"], pl.Series("drawn", means, pl.Float64)]
 
 
 def coverage(text: str, reference: str) -> float:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from builder import aside, judgements, ratings, spans, tables, vectors_in_order
 from builder.health import generic
-from builder.params import Params
+from builder.params import Params, Rate
 from builder.ratings import Rating, is_together, numerical, wim
 from builder.ratings import Vectors as Lookup
 from builder.statuses import RatingStatus, Reason, WimStatus
@@ -34,7 +34,7 @@ def run(folder: Path, params: Params) -> Made:
     inputs = {name: tables.find(folder, name) for name in names}
     judged = tables.fingerprints({"completions": inputs["completions"]})
     tables.check_made_from(inputs["feedback"], judged, "judge")
-    settings = {"rating": vars(params.rating), "rate": vars(params.rate), "seed": params.seed}
+    settings = {"rating": vars(params.rating), "rate": told(params.rate), "seed": params.seed}
     texts, judges, counts = generic.Collected(), set[str](), [0, 0]
     with contextlib.closing(aside.Frames(folder)) as kept:
         for rated in _Run(inputs, params, wanted).rated(texts):
@@ -44,6 +44,11 @@ def run(folder: Path, params: Params) -> Made:
         about = tables.metadata("rate", settings, inputs, generic=texts.summary(), **ratings.asked(wanted))
         _write(tables.path(folder, "ratings"), kept, len(judges) > 1, about)
     return Made(*counts)
+
+
+def told(rate: Rate) -> dict[str, Any]:
+    """The block as metadata tells it: a reward model by its content, under ``asked``, and not by its folder."""
+    return {name: value for name, value in vars(rate).items() if name != "reward_model"}
 
 
 def _write(file: Path, kept: aside.Frames, several: bool, about: Mapping[str, Any]) -> None:

@@ -1,10 +1,14 @@
-"""train grpo: GRPO (or RLOO, ``grpo.algorithm``) by TRL's trainers, on the WIM reward, a verifiable one, or both."""
+"""train grpo: GRPO (or RLOO, ``grpo.algorithm``) by TRL's trainers, on the WIM reward or a reward model's, a verifiable
+one, or both.
+"""
 
 from pathlib import Path
 from typing import Any
 
 from builder.errors import ParamsError
 from builder.params import Params
+from builder.ratings import reward_model
+from builder.reward_model.scores import Scorer
 from train import adapter, arguments
 from train.loop import learning
 from train.loop.learning import Learner, Made, Setting
@@ -30,7 +34,8 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None) -> Made
     if batch % settings.generations:
         told = f"must be a multiple of grpo.generations ({settings.generations}): it counts completions"
         raise ParamsError(f"train.batch ({batch}) {told}")
-    learner = Learner("grpo", settings.max_tokens, settings.verifier, settings.weight, trainer)
+    scorer = Scorer(reward_model.folder(params), params) if settings.reward == "reward_model" else None
+    learner = Learner("grpo", settings.max_tokens, settings.verifier, settings.weight, trainer, scorer)
     return learning.run(folder, params, policy_folder, learner)
 
 

@@ -12,12 +12,14 @@ from typing import Any
 
 import polars as pl
 
-from builder import embed, judgements, models, policy, rows, tables
+from builder import embed, judgements, models, policy, rate, rows, tables
 from builder.blocks import as_dict
 from builder.errors import ParamsError, WimError
 from builder.ids import fingerprint
 from builder.params import Params, Train
 from builder.policy import Policy
+from builder.reward_model import scores
+from builder.reward_model.scores import Scorer
 from builder.statuses import WimStatus
 from train import adapter, arguments, checkpoints, metrics, workers
 from train.loop import judging, prompts
@@ -42,13 +44,16 @@ class Setting:
 
 @dataclass(frozen=True)
 class Learner:
-    """``block``: the name of its block of the parameters; ``room``: tokens that a completion may have."""
+    """``block``: the name of its block of the parameters; ``room``: tokens that a completion may have. ``scorer``: a
+    reward model in the judge's place.
+    """
 
     block: str
     room: int
     verifier: str
     zeta: float
     trainer: Callable[[Setting], Any]
+    scorer: Scorer | None = None
 
 
 @dataclass(frozen=True)
@@ -80,15 +85,18 @@ def run(folder: Path, params: Params, policy_folder: Path | None, learner: Learn
     inputs = {"prompts": tables.find(folder, "prompts")}
     params, by, itself = judging.who(params, start, policy_folder)
     about: dict[str, Any] = {"stage": f"train {learner.block}", "params": _known(params, learner.block)}
-    about |= {"start": start.about(), "judge": by.about()}
+    scorer = learner.scorer
+    about |= {"start": start.about()}
+    about |= {"reward_model": scores.identity(scorer.folder, params)} if scorer else {"judge": by.about()}
     content = {"embedder": embed.identity(params.embed), "inputs": tables.fingerprints(inputs)}
     work = checkpoints.WORK / fingerprint(about | content)
     with rows.lock(work):
         arguments.prepare(params)
-        reward = WimReward(params, by, None if itself else judging.source(params, by), learner.verifier, learner.zeta)
+        source = None if itself or scorer else judging.source(params, by)
+        reward = WimReward(params, by, source, learner.verifier, learner.zeta, scorer)
         setting, seen = _setting(folder, params, start, reward, work, learner)
         trainer = _assembled(learner, setting)
-        if itself:
+        if itself and not scorer:
             reward.source = judging.source(params, by, trainer.model, setting.tokenizer)
         record = _train(trainer, setting)
         adapter.save(trainer, folder, start)
@@ -138,6 +146,7 @@ def _known(params: Params, block: str) -> dict[str, Any]:
     train = {name: value for name, value in as_dict(params.train).items() if name not in checkpoints.UNTOLD}
     own = {name: as_dict(getattr(params, name)) for name in names}
     own["judge"]["model"] = params.judge.model and models.label(params.judge.model)
+    own["rate"] = rate.told(params.rate)
     own["embed"]["model"] = models.label(params.embed.model)
     judged_by = models.label(params.judged_by)
     return own | {"train": train, "judged_by": judged_by, "engine": params.engine.name, "seed": params.seed}

@@ -11,12 +11,13 @@ from typing import Any
 
 import polars as pl
 
-from builder import ids, panel, params, ratings, tables
+from builder import ids, judgements, panel, params, ratings, tables
 from builder.encoder import Encoder
 from builder.errors import ParamsError, TableError
 from builder.params import Params
 from builder.policy import Policy
 from builder.ratings import is_together
+from builder.reward_model.scores import Scorer
 from builder.verifiers import VERIFIERS
 from train.loop import judging, stages
 from train.loop.record import Record
@@ -30,24 +31,29 @@ completion out; its OnlineDPOTrainer would take it for 0.0, train.OnlineDPO leav
 class WimReward:
     """A reward function as TRL calls it: (1 - zeta) * verified + zeta * the rating of ``params.rate``.
 
-    ``written`` counts the completions of each prompt so far: their ids go on from there. ``record``: where rows are
-    kept, if anywhere. Raises ParamsError for a rating that reads all judgements of a run at once.
+    ``scorer``: a reward model whose number takes the rating's place, so that no judge is asked. ``written`` counts the
+    completions of each prompt so far: their ids go on from there. ``record``: where rows are kept, if anywhere. Raises
+    ParamsError for a rating that reads all judgements of a run at once.
     """
 
     __name__ = "wim"  # by which TRL logs it
 
     def __init__(
-        self, params: Params, by: Policy, source: judging.Source | None, verifier: str = "none", zeta: float = 1.0
-    ) -> None:
+        self, params: Params, by: Policy, source: judging.Source | None, verifier: str = "none", zeta: float = 1.0,
+        scorer: Scorer | None = None,
+    ) -> None:  # fmt: skip
+        self.params, self.by, self.source, self.scorer = params, by, source, scorer
+        self.verifier, self.zeta = VERIFIERS.get(verifier), zeta
+        self.written: Counter[str] = Counter()
+        self.record: Record | None = None
+        if scorer:
+            self.__name__ = "reward_model"
+            return
         if is_together(ratings.load(params.rate.method, params)):
             told = "reads all judgements of a run at once, and in the loop there is one batch"
             raise ParamsError(f"rate.method: {params.rate.method} {told}; take wim, numerical, mixed or random")
         panel.single(params, "the reward in the loop takes")
-        self.params, self.by, self.source = params, by, source
-        self.verifier, self.zeta = VERIFIERS.get(verifier), zeta
         self.encoder = Encoder(params.embed)
-        self.written: Counter[str] = Counter()
-        self.record: Record | None = None
 
     def __call__(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> Rewards:
         """``prompts`` and ``completions`` as texts or messages; ``columns`` are the data set's and TRL's own.
@@ -58,7 +64,10 @@ class WimReward:
         batch = self._batch(prompts, completions, columns.get("prompt_id"), columns.get("reference"))
         feedback = pl.DataFrame(schema=pl.Schema(tables.SCHEMAS["feedback"]))
         wims: Rewards = [None] * len(batch)
-        if self.zeta > 0:
+        if self.zeta > 0 and self.scorer:
+            wims = self._scored(batch)
+            _log(columns, "reward_model/readable", sum(wim is not None for wim in wims) / len(wims))
+        elif self.zeta > 0:
             assert self.source is not None
             feedback = stages.judged(batch, self.by, self.params, self.source)
             rated = stages.rated(batch, feedback, self.encoder, self.params)
@@ -68,6 +77,14 @@ class WimReward:
         if self.record:
             self.record.add(columns["trainer_state"].global_step, batch, columns["completion_ids"], feedback, rewards)
         return rewards
+
+    def _scored(self, batch: pl.DataFrame) -> Rewards:
+        """The reward model's numbers; none for an empty completion, as in `wim rate`."""
+        assert self.scorer is not None
+        able = batch.filter(~judgements.is_empty(pl.col("text")))
+        found = self.scorer(list(able.select("messages", "text").iter_rows()))
+        known = dict(zip(able["completion_id"], found, strict=True))
+        return [known.get(name) for name in batch["completion_id"]]
 
     def _batch(
         self, prompts: Sequence[Any], completions: Sequence[Any], names: Sequence[Any] | None,
