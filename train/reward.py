@@ -130,17 +130,23 @@ def _data(folder: Path, params: Params, tokenizer: Any, context: int, numbers: p
     readable = [pl.col(f"{side}_id").is_in(list(tokens)) for side in ("chosen", "rejected")]
     every = every.filter(*readable)
     held = _held(every, lists, params)
+    _check_left(folder, every if lists is None else lists, held)
     targets = Targets.of(every, held, folder, settings)
     if lists is None:
         made = examples.of_pairs(every, targets.values)
     else:
         made = examples.of_lists(lists.filter(pl.col("completion_id").is_in(list(tokens))), params.pair.min_gap)
     split = examples.split(made, held)
-    if split.train.is_empty():
-        raise TableError(f"{folder}: nothing is left to learn from; {len(held):,} prompts are held out")
+    _check_left(folder, split.train, held)
     judged = every.filter(pl.col("prompt_id").is_in(list(held)), pl.col("delta") > 0)
     known = None if numbers is None else _aspects(numbers, split.train, tokens)
     return _Data(tokens, split.train, split.held, judged, targets, known, unprompted, seen)
+
+
+def _check_left(folder: Path, rows: pl.DataFrame, held: frozenset[str]) -> None:
+    """Raises TableError unless some of the rows are of a prompt that is not held out."""
+    if rows["prompt_id"].is_in(list(held)).all():
+        raise TableError(f"{folder}: nothing is left to learn from; {len(held):,} prompts are held out")
 
 
 def _held(every: pl.DataFrame, lists: pl.DataFrame | None, params: Params) -> frozenset[str]:

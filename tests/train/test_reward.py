@@ -284,6 +284,9 @@ def test_ties_are_alike_for_grades_and_no_preference_otherwise(
         (["reward.loss=ordinal_nll", "reward.grades_from=liked"], "has no column 'liked'"),
         (["reward.loss=ordinal_nll", "reward.grades=7", "reward.grades_from=comparisons"], "set reward.grades to 5"),
         (["reward.held_out=0.999999"], "nothing is left to learn from"),
+        (["reward.held_out=0.999999", "reward.loss=ordinal_nll"], "nothing is left to learn from"),
+        (["train.max_prompt=2", "reward.loss=all_threshold"], "nothing is left to learn from"),
+        (["reward.loss=ordinal_nll", "reward.grades=99"], "do not come in 99 grades"),
     ],
 )
 def test_what_cannot_be_done_is_told(

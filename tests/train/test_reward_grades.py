@@ -28,6 +28,8 @@ def test_a_larger_delta_is_never_a_lower_grade_and_a_tie_is_alike() -> None:
 
 
 def test_deltas_that_do_not_come_in_so_many_grades_are_told() -> None:
+    tied = pl.Series([0.0, 0.0, 0.0, 0.2, 0.3])
+    assert grades.of_delta(tied, grades.cuts(tied, 4), 4).to_list() == [None, None, None, 2, 3]
     with pytest.raises(WimError, match=r"3 pairs do not come in 5 grades .*take fewer"):
         grades.cuts(pl.Series([1.0, 1.0, 1.0]), 5)
 

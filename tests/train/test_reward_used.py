@@ -137,6 +137,17 @@ def test_it_is_the_reward_in_the_loop_mixed_with_a_verifier_and_nobody_is_asked(
     assert str(model) not in str(about)
 
 
+def test_it_goes_into_somebodys_own_script(model: Path) -> None:
+    from train import wim_reward
+
+    reward = wim_reward(None, ["grpo.reward=reward_model", f"rate.reward_model={model}", "judge.model=none/such"])
+    asked, texts = "Describe the lamp.", ["It is small.", " ", "It is grey."]
+    found = reward([asked] * 3, texts)
+    assert found[1] is None
+    assert found[::2] == gave(model, [{"role": "user", "content": asked}], texts[::2])
+    assert found[0] != found[2]
+
+
 def test_a_killed_run_by_a_reward_model_goes_on_to_the_same_bytes(wim: Wim, model: Path, tmp_path: Path) -> None:
     make_prompts(wim, "whole", 4)
     settings = ("grpo.reward=reward_model", f"rate.reward_model={model}", "train.max_steps=4", "train.save_steps=2")

@@ -16,7 +16,7 @@ from builder.encoder import Encoder
 from builder.errors import ParamsError, TableError
 from builder.params import Params
 from builder.policy import Policy
-from builder.ratings import is_together
+from builder.ratings import is_together, reward_model
 from builder.reward_model.scores import Scorer
 from builder.verifiers import VERIFIERS
 from train.loop import judging, stages
@@ -125,7 +125,8 @@ def wim_reward(
 
     ``source``: parameters, or their file (default: params.yaml, else the built-in defaults); ``sets``: as
     ``--set``. The judge is ``judged_by`` with the blocks model, judge and engine, loaded at the first batch; the
-    verifier and its share are grpo.verifier and grpo.zeta. ``model``: a PEFT model in memory judges itself instead,
+    verifier and its share are grpo.verifier and grpo.zeta; with grpo.reward a reward model takes the judge's place.
+    ``model``: a PEFT model in memory judges itself instead,
     by ``judged_by: base`` with its adapter off and by ``current``, which needs it (else ParamsError), with it on.
     """
     if not isinstance(source, Params):
@@ -135,7 +136,9 @@ def wim_reward(
         raise ParamsError(f"judged_by: {judging.MOVING} is the model in training: give it to wim_reward as model=")
     given, by = panel.who(source, None)
     mix = given.grpo
-    return WimReward(given, by, judging.source(given, by, model, tokenizer), mix.verifier, mix.weight)
+    scorer = Scorer(reward_model.folder(given), given) if mix.reward == "reward_model" else None
+    asked = None if scorer else judging.source(given, by, model, tokenizer)
+    return WimReward(given, by, asked, mix.verifier, mix.weight, scorer)
 
 
 def _messages(prompt: Any) -> Any:

@@ -23,9 +23,10 @@ def cuts(delta: pl.Series, grades: int) -> tuple[float, ...]:
     So the same share of pairs told both ways round falls into each grade. Raises WimError where equal deltas leave a
     grade empty.
     """
+    delta = delta if grades % 2 else delta.filter(delta > 0)  # a tie has no grade there
     shares = [2 * k / grades - 1 for k in range(grades // 2 + 1, grades)]
-    found = tuple(float(cut) for cut in np.quantile(delta.to_numpy(), shares)) if shares else ()
-    edges = [*found, float(delta.max() or 0)]  # type: ignore[arg-type]
+    found = tuple(float(cut) for cut in np.quantile(delta.to_numpy(), shares)) if shares and len(delta) else ()
+    edges = [*([] if grades % 2 else [0.0]), *found, float(delta.max() or 0)]  # type: ignore[arg-type]
     if any(upper <= lower for lower, upper in itertools.pairwise(edges)):
         told = ", ".join(f"{cut:g}" for cut in found)
         raise WimError(
