@@ -65,8 +65,8 @@ class Reader:
     def __call__(self, span: Span) -> pl.DataFrame:
         """The rows of ``span``, in the order of the file. Each span is after those that were read before."""
         if not self.sorted:
-            found = (tables.detached(block.filter(span.holds(self.key))) for block in self._all())
-            return pl.concat([self.empty, *found])
+            held = (tables.detached(block.filter(span.holds(self.key))) for block in self._all())
+            return pl.concat([self.empty, *held])
         read = [self.left]
         while span.end is None or not len(read[-1]) or read[-1][self.key][-1] < span.end:
             block = next(self.rest, None)
