@@ -43,6 +43,7 @@ ELSEWHERE = {
     "wim winrate runs/wim/1 runs/numerical/1": ("the demo's judge cannot compare", "tests/analysis/test_winrate.py"),
     "wim plan *--price 2.5 --trial 300": ("takes 8 GPUs", ""),
     "wim plan --params configs/cluster.yaml *": ("a model on the Hub", "tests/analysis/plan/test_plan_cluster.py"),
+    "wim * s3://*": ("takes a bucket", "tests/builder/test_remote.py"),
     "make bench*": ("hours; its small run is a test", "tests/test_bench.py"),
     "python -m bench*": ("hours; its small run is a test", "tests/test_bench.py"),
     "pip install *": ("installs", "Makefile"),
