@@ -276,6 +276,8 @@ def _add(made: Import, fields: Mapping[str, Any], said: _Said) -> bool:
         raise FieldError("completion", f"is one too many: a prompt has at most {MOST:,}")
     if prompt is None:
         prompt = made.prompts[given, content] = _Prompt(given, content, messages)
+        if content and isinstance(fields["prompt"], str):
+            made.asked[fields["prompt"]] = messages, content
     if completion is None:
         completion = _Completion(text, own_id, once.get("model"))
         _attach(made, prompt, completion)
@@ -293,10 +295,7 @@ def _asked(made: Import, fields: Mapping[str, Any]) -> tuple[list[Message], str 
     messages = records.messages(fields, "prompt")
     if messages is None:
         return [], None
-    asked = messages, ids.prompt_id(messages)
-    if isinstance(prompt, str):
-        made.asked[prompt] = asked
-    return asked
+    return messages, ids.prompt_id(messages)
 
 
 def _further(fields: Mapping[str, Any]) -> dict[str, str]:
