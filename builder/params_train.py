@@ -22,6 +22,8 @@ class Lora:
 
 SMOOTHED = ("exo_pair", "robust", "aot", "aot_unpaired")
 """The losses that read train.label_smoothing."""
+LISTWISE = ("lipo_lambda", "pro")
+"""The losses that read all ranked completions of a prompt, and no pairs."""
 BY_MARGIN = ("sigmoid", "hinge", "exo_pair", "robust", "discopop")
 """The losses that read nothing but a pair's margin of rewards: only there is an offset to the margin what it says."""
 
@@ -31,6 +33,8 @@ UNWEIGHTED = {
     "aot_unpaired": "it sorts the pairs' rewards, so that none has a loss of its own",
     "sft": "it is one mean over the tokens of all chosen completions",
     "hinge": "TRL multiplies in place what this loss's gradient is made from",
+    "lipo_lambda": "it weighs the pairs of a list itself",
+    "pro": "it weighs the completions of a list itself",
 }
 """The losses that train.weight does not go with, and why."""
 
@@ -47,17 +51,17 @@ class Launch:
 
 @dataclass(frozen=True)
 class Train:
-    """``batch`` pairs per step, in parts of ``device_batch``; ``max_completion`` tokens enter the loss.
+    """``batch`` pairs (lists) per step, in parts of ``device_batch``; ``max_completion`` tokens enter the loss.
 
-    ``loss``: TRL's. ``offset``: how much the gap in ratings counts (ODPO's alpha; 0: not at all). ``weight``: whether
-    a pair's loss counts by that gap. ``max_steps`` wins over ``epochs``; the learning rate falls linearly to 0 at the
-    end. ``order``: by chance, or by the gap. ``max_prompt``: pairs with longer prompts
+    ``loss``: TRL's, or over lists: LISTWISE. ``offset``: how much the gap in ratings counts (ODPO's alpha; 0: not at
+    all). ``weight``: whether a pair's loss counts by that gap. ``max_steps`` wins over ``epochs``; the learning rate
+    falls linearly to 0 at the end. ``order``: by chance, or by the gap. ``max_prompt``: pairs with longer prompts
     are left out (null: as long as the model reads).
     """
 
     loss: Literal[
         "sigmoid", "hinge", "ipo", "exo_pair", "nca_pair", "robust", "bco_pair", "sppo_hard", "aot", "aot_unpaired",
-        "apo_zero", "apo_down", "discopop", "sft", "sigmoid_norm",
+        "apo_zero", "apo_down", "discopop", "sft", "sigmoid_norm", "lipo_lambda", "pro",
     ] = "sigmoid"  # fmt: skip
     label_smoothing: float = 0.0
     beta: float = 0.1
@@ -106,6 +110,8 @@ class Train:
         require(self.offset >= 0, "train.offset", "0 or more", self.offset)
         margin = f"0 for the loss {self.loss} (an offset goes with {', '.join(BY_MARGIN)})"
         require(not self.offset or self.loss in BY_MARGIN, "train.offset", margin, self.offset)
+        alike = f"random for the loss {self.loss}: lists have no delta"
+        require(self.order == "random" or self.loss not in LISTWISE, "train.order", alike, self.order)
         unweighted = f"none for the loss {self.loss} ({UNWEIGHTED.get(self.loss, '')})"
         require(self.weight == "none" or self.loss not in UNWEIGHTED, "train.weight", unweighted, self.weight)
 

@@ -2,7 +2,9 @@
 
 from typing import Any
 
-NUMBERS = ("offset", "weight")
+from train import lists
+
+NUMBERS = ("offset", "weight", *lists.COLUMNS)
 """Columns of the training pairs, beside TRL's; a batch holds each as a tensor of one number for each pair."""
 
 
@@ -13,6 +15,7 @@ def made(tokenizer: Any) -> Any:
 
     class WithNumbers(DataCollatorForPreference):  # type: ignore[misc]
         def torch_call(self, examples: list[dict[str, Any]]) -> dict[str, Any]:
+            examples = lists.flat(examples)
             batch: dict[str, Any] = super().torch_call(examples)
             present = [name for name in NUMBERS if name in examples[0]]
             return batch | {name: torch.tensor([example[name] for example in examples]) for name in present}

@@ -7,6 +7,7 @@ step. What TRL would do in silence (drop a long prompt, cut a completion) is don
 
 import contextlib
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,17 @@ from builder.blocks import as_dict
 from builder.errors import WimError
 from builder.ids import file_sha256, fingerprint
 from builder.params import Params
+from builder.params_train import LISTWISE
 from builder.policy import Policy
-from train import adapter, checkpoints, checks, metrics, offset, reference, throughput, weight, workers
+from train import adapter, checkpoints, checks, lists, metrics, offset, reference, throughput, weight, workers
 from train.pairs import COLUMNS, ordered, trainable, without_control_strings
 from train.trainer import assemble
 
 
 @dataclass(frozen=True)
 class Made:
-    """Pairs trained on and how many of them hold control strings, pairs without a prompt's text, what was seen in
-    the pairs' tokens (checks.py), and the loss's course.
+    """Pairs trained on (or lists, for a loss over these), pairs that hold control strings, pairs (prompts) without a
+    prompt's text, what was seen in the pairs' tokens (checks.py), and the loss's course.
     """
 
     pairs: int
@@ -46,23 +48,28 @@ class Made:
 def run(folder: Path, params: Params, policy_folder: Path | None = None) -> Made:
     """Train on RUN/pairs.parquet from the policy in ``policy_folder`` (default: the base model).
 
-    Raises TableError if no pair can be trained on. A run that was killed goes on from its last checkpoint.
+    A loss over lists reads RUN/ratings.parquet and what was rated instead. Raises TableError if no pair can be trained
+    on. A run that was killed goes on from its last checkpoint.
     """
     start = policy.read(policy_folder, params.model)
-    pairs, unprompted = trainable(tables.read(tables.find(folder, "pairs"), "pairs", COLUMNS), folder)
+    over_lists = params.train.loss in LISTWISE
+    inputs = {name: tables.find(folder, name) for name in (lists.TABLES if over_lists else ("pairs",))}
+    if over_lists:
+        pairs, unprompted = lists.read(folder, params)
+    else:
+        pairs, unprompted = trainable(tables.read(inputs["pairs"], "pairs", COLUMNS), folder)
     pairs, escaped = without_control_strings(pairs)
-    work = checkpoints.WORK / _fingerprint(folder, start, params)
+    work = checkpoints.WORK / _fingerprint(inputs, start, params)
     settings = {"train": as_dict(params.train), "seed": params.seed}
-    about = tables.metadata("train dpo", settings, {"pairs": tables.find(folder, "pairs")}, start=start.about())
+    about = tables.metadata("train dpo", settings, inputs, start=start.about())
     with rows.lock(work) if workers.is_main() else contextlib.nullcontext():
-        seen, history = _train(pairs, start, params, work, folder)
+        seen, trained, history = _train(pairs, start, params, work, folder)
         if workers.is_main():
             tables.write(tables.path(folder, "training"), "training", metrics.table(history), about)
             if params.train.throughput:
                 tables.write(tables.path(folder, "throughput"), "throughput", throughput.table(history), about)
             shutil.rmtree(work)  # last: until all is written, a kill must find its checkpoints
     losses = [entry["loss"] for entry in history if "loss" in entry]
-    trained = len(pairs) - seen.long_prompts - seen.over_context
     return Made(
         trained, escaped, unprompted, **vars(seen), steps=len(losses), first_loss=losses[0], last_loss=losses[-1]
     )
@@ -70,8 +77,8 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None) -> Made
 
 def _train(
     pairs: pl.DataFrame, start: Policy, params: Params, work: Path, folder: Path
-) -> tuple[checks.Seen, list[dict[str, Any]]]:
-    """Train, save RUN/policy, and give what the checks saw and what TRL logged."""
+) -> tuple[checks.Seen, int, list[dict[str, Any]]]:
+    """Train, save RUN/policy, and give what the checks saw, how many pairs are trained on, and what TRL logged."""
     try:
         trainer = assemble(pairs, start, params, work, folder)
     except ValueError as error:
@@ -84,7 +91,7 @@ def _train(
     trainer.accelerator.wait_for_everyone()  # others may still be saving a part of the last checkpoint
     if workers.is_main():
         adapter.save(trainer, folder, start)
-    return seen, trainer.state.log_history
+    return seen, len(trainer.train_dataset), trainer.state.log_history
 
 
 def prepare(trainer: Any, pairs: pl.DataFrame, start: Policy, params: Params) -> checks.Seen:
@@ -92,23 +99,25 @@ def prepare(trainer: Any, pairs: pl.DataFrame, start: Policy, params: Params) ->
     from datasets import Dataset
 
     tokenized = trainer.train_dataset.select_columns(["prompt_ids", "chosen_ids", "rejected_ids"]).to_polars()
-    tokenized = tokenized.hstack(pairs.select("prompt", "delta"))
+    over_lists = [name for name in lists.COLUMNS if name in pairs.columns]
+    tokenized = tokenized.hstack(pairs.select("prompt", "delta", *over_lists))
     tokenized, seen = checks.checked(tokenized, trainer.processing_class, trainer.model, params.train)
     tokenized = reference.added(trainer, tokenized, start, params.train)
     tokenized = weight.added(offset.added(tokenized, params.train), params.train)
-    tokenized = ordered(tokenized, params.train)
+    tokenized = ordered(tokenized, params.train).drop("prompt", "delta")
+    tokenized = lists.grouped(tokenized) if over_lists else tokenized
     workers.tell_filled(len(tokenized), params.train)
-    trainer.train_dataset = Dataset(tokenized.drop("prompt", "delta").to_arrow())
+    trainer.train_dataset = Dataset(tokenized.to_arrow())
     trainer.precompute_ref_logps = True  # set now and not in its configuration, which would work them out anew
     return seen
 
 
-def _fingerprint(folder: Path, start: Policy, params: Params) -> str:
+def _fingerprint(inputs: Mapping[str, Path], start: Policy, params: Params) -> str:
     """What tells two trainings apart, so that one never goes on from the other's checkpoint.
 
     The number of processes is in it: as device_batch does, it decides which pairs are summed together, and so the last
     digits; a training that went on with another number would be the result of neither.
     """
-    pairs = file_sha256(tables.find(folder, "pairs"))
+    read = {name: file_sha256(file) for name, file in inputs.items()}
     train = {k: v for k, v in as_dict(params.train).items() if k not in checkpoints.UNTOLD}
-    return fingerprint({"pairs": pairs, "start": start.hash(), "train": train, "seed": params.seed})
+    return fingerprint({**read, "start": start.hash(), "train": train, "seed": params.seed})

@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 
 from builder.params import Params
+from builder.params_train import LISTWISE
 from builder.policy import Policy
 from train import adapter, arguments, collator, offset, throughput, weight, workers
 
@@ -17,7 +18,12 @@ def assemble(pairs: pl.DataFrame, start: Policy, params: Params, work: Path, fol
     from trl import DPOTrainer
 
     tokenizer, model, shape = adapter.load(start, params)
-    trainer = weight.extended(offset.extended(DPOTrainer, params.train), params.train)(
+    kind = weight.extended(offset.extended(DPOTrainer, params.train), params.train)
+    if params.train.loss in LISTWISE:
+        from train import listwise
+
+        kind = listwise.extended(kind, params.train.loss)
+    trainer = kind(
         model=model,
         args=_config(params, work),
         train_dataset=Dataset(pairs.select("prompt", "chosen", "rejected").to_arrow()),
@@ -36,7 +42,7 @@ def _config(params: Params, work: Path) -> Any:
 
     settings = params.train
     return DPOConfig(
-        loss_type=[settings.loss],
+        loss_type=["sigmoid" if settings.loss in LISTWISE else settings.loss],  # of lists TRL's serves what it logs
         label_smoothing=settings.label_smoothing,
         beta=settings.beta,
         train_sampling_strategy="random" if settings.order == "random" else "sequential",
