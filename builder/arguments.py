@@ -49,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
     base = _command(commands, "base", "write a policy folder of the base model", calls.base)
     base.add_argument("folder", type=Path, metavar="FOLDER")
     train = _command(commands, "train", "train a policy or a reward model on a run, or merge an adapter", calls.train)
-    train.add_argument("method", choices=["dpo", "reward", "online", "grpo", "ppo", "merge"])
+    train.add_argument("method", choices=["dpo", "kto", "reward", "online", "grpo", "ppo", "merge"])
     train.add_argument("run", type=Path, metavar="RUN")
     train.add_argument(
         "--policy",

@@ -12,7 +12,7 @@ from builder.errors import ParamsError, UsageError
 from builder.params_engine import EndpointEngine, Engine, Price, TransformersEngine
 from builder.params_judge import Aspects, Compare, Contrastive, Criterion, Judge
 from builder.params_publish import Publish
-from builder.params_train import BY_MARGIN, SMOOTHED, UNWEIGHTED, Grpo, Launch, Lora, Online, Reward, Train
+from builder.params_train import BY_MARGIN, SMOOTHED, UNWEIGHTED, Grpo, Kto, Launch, Lora, Online, Reward, Train
 
 __all__ = [
     "BY_MARGIN", "SMOOTHED", "UNWEIGHTED", "Aspects", "Compare", "Contrastive", "Criterion", "Embed",
@@ -215,6 +215,7 @@ class Params:
     train: Train = field(default_factory=Train)
     online: Online = field(default_factory=Online)
     grpo: Grpo = field(default_factory=Grpo)
+    kto: Kto = field(default_factory=Kto)
     reward: Reward = field(default_factory=Reward)
     eval: Eval = field(default_factory=Eval)
     publish: Publish = field(default_factory=Publish)
@@ -223,7 +224,20 @@ class Params:
         require(0 <= self.seed < 2**32, "seed", "between 0 and 2**32 - 1", self.seed)
 
 
-ARM_BLOCKS = ("complete", "judge", "judged_by", "embed", "rating", "rate", "pair", "train", "online", "grpo", "reward")
+ARM_BLOCKS = (
+    "complete",
+    "judge",
+    "judged_by",
+    "embed",
+    "rating",
+    "rate",
+    "pair",
+    "train",
+    "online",
+    "grpo",
+    "kto",
+    "reward",
+)
 """What an arm may set for itself."""
 
 _PIPELINE = ("arms", "arm", "rounds")

@@ -156,6 +156,22 @@ class Reward:
 
 
 @dataclass(frozen=True)
+class Kto:
+    """A reward above ``threshold`` is good, below it bad; null: the median. ``desirable_weight`` null: the good ones
+    together weigh as much as the bad ones.
+    """
+
+    threshold: float | None = None
+    desirable_weight: float | None = None
+    undesirable_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        good = self.desirable_weight
+        require(good is None or good > 0, "kto.desirable_weight", "null or above 0", good)
+        require(self.undesirable_weight > 0, "kto.undesirable_weight", "above 0", self.undesirable_weight)
+
+
+@dataclass(frozen=True)
 class Online:
     """What the policy writes while it learns by online DPO: two completions of ``max_tokens`` for each prompt."""
 

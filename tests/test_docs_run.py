@@ -38,6 +38,8 @@ ELSEWHERE = {
     "python -m vllm*": ("loads vLLM", "tests/builder/test_engines_vllm.py"),
     "wim stats *--embedder sentence-transformers/*": ("a model on the Hub", "tests/builder/health/test_measure.py"),
     "wim train online *": ("takes 6 s each", "tests/train/test_online.py"),
+    "wim train kto *": ("takes 6 s", "tests/train/test_kto.py"),
+    "wim train dpo *train.loss=*": ("takes 6 s each", "tests/train/test_listwise.py"),
     "wim train grpo *": ("takes 5 s each", "tests/train/test_grpo.py"),
     "wim eval *": ("benchmarks on the Hub", "tests/analysis/test_benchmarks.py"),
     "wim winrate runs/wim/1 runs/numerical/1": ("the demo's judge cannot compare", "tests/analysis/test_winrate.py"),

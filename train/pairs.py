@@ -1,6 +1,7 @@
 """Which pairs are trained on, as which text, in which order."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -24,22 +25,25 @@ def trainable(pairs: pl.DataFrame, folder: Path) -> tuple[pl.DataFrame, int]:
     return prompted, missing
 
 
-def without_control_strings(pairs: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+def without_control_strings(
+    pairs: pl.DataFrame, columns: Sequence[str] = ("prompt", "chosen", "rejected")
+) -> tuple[pl.DataFrame, int]:
     """Pairs whose text cannot end a turn of the chat template, and how many had to be escaped for that.
 
     TRL tokenizes a conversation as one text, so a control string in it would become a control token. Those
     that a model writes itself around its thoughts (``<think>``) are counted, and stay what is learned.
     """
-    count = control.count(pairs)
+    count = control.count(pairs, columns)
     if not count:
         return pairs, 0
-    print(f"{count:,} of {len(pairs):,} pairs hold control strings of chat templates: escaped", file=sys.stderr)
+    what = "pairs" if "chosen" in columns else "completions"
+    print(f"{count:,} of {len(pairs):,} {what} hold control strings of chat templates: escaped", file=sys.stderr)
     turns = {
         name: [
-            [turn | {"content": control.escape(turn["content"], thoughts)[0]} for turn in turns]
+            [turn | {"content": control.escape(turn["content"], name == "prompt")[0]} for turn in turns]
             for turns in pairs[name]
         ]
-        for name, thoughts in (("prompt", True), ("chosen", False), ("rejected", False))
+        for name in columns
     }
     return pairs.with_columns(pl.Series(name, column, pairs.schema[name]) for name, column in turns.items()), count
 

@@ -1,0 +1,172 @@
+"""train kto: ratings -> RUN/policy and RUN/training.parquet, by TRL's KTOTrainer and a LoRA adapter.
+
+KTO (Ethayarajh et al., 2024, arXiv:2402.01306) learns from single completions that are good or bad, so every rated
+completion counts and not only those of pairs. Good is a reward above ``kto.threshold``, bad one below it.
+"""
+
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from builder import policy, rows, tables
+from builder.blocks import as_dict
+from builder.compare import DECIMALS
+from builder.errors import TableError, WimError
+from builder.ids import file_sha256, fingerprint
+from builder.params import Params
+from builder.policy import Policy
+from train import adapter, arguments, checkpoints, metrics, workers
+from train.loop import learning
+from train.pairs import without_control_strings
+from train.reward_model import texts
+
+TABLES = ("prompts", "completions", "ratings")
+INSTEAD = {
+    "loss": "KTO has a loss of its own",
+    "label_smoothing": "KTO does not read it",
+    "offset": "there are no pairs",
+    "weight": "there are no pairs",
+    "order": "completions come in random order",
+    "launch": "it is one process",
+    "throughput": "it is measured where pairs are stored",
+}
+"""Settings of DPO alone, and what to do about them."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """Completions learned from: good and bad ones, those between that are neither, those that hold control strings,
+    those left out for their prompt's length or the whole's, those cut; and the loss's course.
+    """
+
+    good: int
+    bad: int
+    neither: int
+    escaped: int
+    long_prompts: int
+    over_context: int
+    cut: int
+    steps: int
+    first_loss: float
+    last_loss: float
+
+
+def run(folder: Path, params: Params, policy_folder: Path | None = None) -> Made:
+    """Train on the run's rated completions from the policy in ``policy_folder`` (default: the base model).
+
+    Raises TableError where none are good or none are bad. A run that was killed goes on from its last checkpoint.
+    """
+    learning.check_read(params.train, "kto", INSTEAD)
+    start = policy.read(policy_folder, params.model)
+    inputs = {name: tables.find(folder, name) for name in TABLES}
+    told, neither = labelled(texts.of_tables(folder, params), params.kto.threshold)
+    told, escaped = without_control_strings(told, ("prompt", "completion"))
+    known = {"train": as_dict(params.train), "kto": as_dict(params.kto), "pair": as_dict(params.pair)}
+    about: dict[str, Any] = {"stage": "train kto", "params": known | {"seed": params.seed}, "start": start.about()}
+    read = {name: file_sha256(file) for name, file in inputs.items()}
+    kept = {name: value for name, value in known["train"].items() if name not in checkpoints.UNTOLD}
+    work = checkpoints.WORK / fingerprint(about | {"params": known | {"train": kept, "seed": params.seed}} | read)
+    with rows.lock(work):
+        trainer, seen = _assembled(told.sample(fraction=1, shuffle=True, seed=params.seed), start, params, work, folder)
+        checkpoint = checkpoints.last(work)
+        if checkpoint:
+            shutil.rmtree(checkpoint / adapter.COPY, ignore_errors=True)  # it would be loaded in the policy's place
+            checkpoints.remember_tokens(trainer, checkpoint)
+        checkpoints.train(trainer, checkpoint)
+        adapter.drop_copy(trainer)
+        adapter.save(trainer, folder, start)
+        history = trainer.state.log_history
+        training = metrics.table(history)
+        tables.write(tables.path(folder, "training"), "training", training, tables.metadata(inputs=inputs, **about))
+        shutil.rmtree(work)  # last: until all is written, a kill must find its checkpoints
+    losses = [entry["loss"] for entry in history if "loss" in entry]
+    label = trainer.train_dataset.to_polars()["label"]
+    return Made(
+        int(label.sum()), int((~label).sum()), neither, escaped, **seen, steps=len(losses), first_loss=losses[0],
+        last_loss=losses[-1],
+    )  # fmt: skip
+
+
+def labelled(rated: pl.DataFrame, threshold: float | None) -> tuple[pl.DataFrame, int]:
+    """Columns prompt, completion (messages) and label of what is good or bad, and how many are neither.
+
+    ``rated``: messages, text, value. Without a threshold it is the median of the values. Raises TableError.
+    """
+    middle = rated.select(pl.col("value").median()).item() if threshold is None else threshold
+    gap = (rated["value"] - middle).round(DECIMALS) if len(rated) else rated["value"]
+    told = rated.with_columns(label=gap > 0).filter(gap != 0)
+    good = int(told["label"].sum())
+    if not 0 < good < len(told):
+        raise TableError(
+            f"kto.threshold: {good:,} completions are above {middle}, {len(told) - good:,} below: KTO needs both"
+        )
+    neither = len(rated) - len(told)
+    if neither:
+        print(
+            f"{neither:,} of {len(rated):,} completions have the reward {middle:g} and are neither good nor bad",
+            file=sys.stderr,
+        )
+    turn = pl.concat_list(pl.struct(role=pl.lit("assistant"), content="text"))
+    return told.select(prompt="messages", completion=turn, label="label"), neither
+
+
+def _assembled(
+    told: pl.DataFrame, start: Policy, params: Params, work: Path, folder: Path
+) -> tuple[Any, dict[str, int]]:
+    """TRL's trainer with what can be read. Raises WimError for what this machine or TRL cannot do."""
+    arguments.prepare(params)
+    from datasets import Dataset
+    from trl import KTOConfig, KTOTrainer
+
+    tokenizer, model, shape = adapter.load(start, params)
+    good = int(told["label"].sum())
+    config = KTOConfig(
+        beta=params.train.beta,
+        max_length=None,
+        desirable_weight=params.kto.desirable_weight or (len(told) - good) / good,
+        undesirable_weight=params.kto.undesirable_weight,
+        **arguments.common(params, work),
+    )
+    try:
+        trainer = KTOTrainer(
+            model=model, args=config, train_dataset=Dataset(told.to_arrow()), processing_class=tokenizer,
+            peft_config=shape, callbacks=arguments.callbacks(params, folder),
+        )  # fmt: skip
+        workers.check(trainer, params.train)
+    except ValueError as error:
+        raise WimError(f"train: {tables.first_line(error)}") from error
+    tokenized = trainer.train_dataset.select_columns(["prompt_ids", "completion_ids", "label"]).to_polars()
+    readable, seen = _readable(tokenized, trainer.model, params)
+    trainer.train_dataset = Dataset(_mismatched(readable, config.per_device_train_batch_size).to_arrow())
+    if params.train.reference == "base":
+        adapter.drop_copy(trainer)
+    return arguments.quiet(trainer), seen
+
+
+def _readable(told: pl.DataFrame, model: Any, params: Params) -> tuple[pl.DataFrame, dict[str, int]]:
+    """What can be read, with completions cut, and what was seen of the rest; told on stderr."""
+    settings = params.train
+    context = getattr(model.config, "max_position_embeddings", None) or sys.maxsize
+    prompt, completion = (pl.col(name).list.len() for name in ("prompt_ids", "completion_ids"))
+    short = told.filter(prompt <= (settings.max_prompt or sys.maxsize))
+    cut = pl.min_horizontal(completion, settings.max_completion)
+    left = short.filter(prompt + cut <= context)
+    seen = {"long_prompts": len(told) - len(short), "over_context": len(short) - len(left)}
+    seen["cut"] = int(left.select((completion > settings.max_completion).sum()).item())
+    for name, count in seen.items():
+        if count:
+            print(f"{count:,} of {len(told):,} completions: {name.replace('_', ' ')}", file=sys.stderr)
+    if not 0 < left["label"].sum() < len(left):
+        raise TableError("what is short enough to be read (train.max_prompt) is all good, or all bad: KTO needs both")
+    return left.with_columns(pl.col("completion_ids").list.head(settings.max_completion)), seen
+
+
+def _mismatched(told: pl.DataFrame, batch: int) -> pl.DataFrame:
+    """With KL_completion_ids as TRL makes them: each prompt gets the completion of the one before it in its batch."""
+    parts = list(told.iter_slices(batch))
+    before = [pl.concat([part["completion_ids"].tail(1), part["completion_ids"].head(-1)]) for part in parts]
+    return told.with_columns(pl.concat(before).alias("KL_completion_ids"))
