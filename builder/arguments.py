@@ -15,6 +15,7 @@ STAGES = {
     "embed": "texts -> embeddings.parquet",
     "rate": "feedback + vectors -> ratings.parquet",
     "pair": "ratings -> pairs.parquet + stats.json",
+    "sft": "the best refinements, or chains of better and worse answers -> sft.parquet",
     "evaluate": "greedy completions of heldout.parquet, scored by the truth in reference",
 }
 
@@ -37,11 +38,13 @@ def parser() -> argparse.ArgumentParser:
         if stage == "complete":
             command.set_defaults(command=calls.complete)
             command.add_argument("--judge", action="store_true", help="then judge them, with the same engine in memory")
+    _add_refine(commands)
     _add_imports(commands)
     _add_results(commands)
     clean = _command(commands, "clean", "what is kept under .wim/, and its removal on demand", calls.clean, False)
     clean.add_argument(
-        "kind", nargs="*", metavar="KIND", help="remove rows of: complete, judge, evaluate, embed, rate, train, remote"
+        "kind", nargs="*", metavar="KIND",
+        help="remove rows of: complete, judge, refine, evaluate, embed, rate, train, remote",
     )
     clean.add_argument("--all", action="store_true", help="remove everything")
     clean.add_argument("--unused-for", type=float, metavar="DAYS", help="remove only what was not used for so long")
@@ -49,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     base = _command(commands, "base", "write a policy folder of the base model", calls.base)
     base.add_argument("folder", type=Path, metavar="FOLDER")
     train = _command(commands, "train", "train a policy or a reward model on a run, or merge an adapter", calls.train)
-    train.add_argument("method", choices=["dpo", "kto", "reward", "online", "grpo", "ppo", "merge"])
+    train.add_argument("method", choices=["dpo", "kto", "sft", "reward", "online", "grpo", "ppo", "merge"])
     train.add_argument("run", type=Path, metavar="RUN")
     train.add_argument(
         "--policy",
@@ -68,6 +71,14 @@ def _add_batch(judge: argparse.ArgumentParser) -> None:
         "--import", type=Path, nargs="+", metavar="FILE", dest="results", help="read the results of a batch service"
     )
     judge.add_argument("--format", choices=["openai", "anthropic"], help="whose, for --export (default: openai)")
+
+
+def _add_refine(commands: Any) -> None:
+    summary = "the policy writes completions again, given what is missing -> completions.parquet of another run"
+    refine = _command(commands, "refine", summary, calls.refine)
+    refine.add_argument("run", type=Path, metavar="RUN", help="a run that is judged")
+    refine.add_argument("--out", type=Path, metavar="RUN", help="of these and the refined ones; default: RUN/refined")
+    refine.add_argument("--policy", type=Path, metavar="FOLDER", help="who writes; default: the base model")
 
 
 def _add_imports(commands: Any) -> None:
@@ -137,7 +148,7 @@ def _add_publish(commands: Any) -> None:
     sent.add_argument("--push", action="store_true", help="send it to the Hub, and tag it")
     sent.add_argument("--push-if-set", action="store_true", help=argparse.SUPPRESS)  # the pipeline's way
     publish.add_argument("--public", action="store_true", help="a new repository is seen by everybody")
-    schemas = ["preference", "ultrafeedback_binarized", "unpaired"]
+    schemas = ["preference", "ultrafeedback_binarized", "unpaired", "sft"]
     publish.add_argument("--schema", choices=schemas, help="the columns of the pairs (default: preference, as TRL's)")
     publish.add_argument("--adapter", action="store_true", help="not the pairs but the adapter of RUN/policy")
 

@@ -64,6 +64,10 @@ def judge(arguments: Namespace) -> Any:
     return result
 
 
+def refine(arguments: Namespace) -> Any:
+    return _call("builder.refine:run", arguments.run, _params(arguments), arguments.out, arguments.policy)
+
+
 def ingest(arguments: Namespace) -> Any:
     arguments.out.mkdir(parents=True, exist_ok=True)
     columns = dict(_renaming(entry) for text in arguments.map for entry in text.split(","))

@@ -20,7 +20,7 @@ from builder.errors import TableError, UsageError
 from builder.screen import aligned
 
 DAY = 86_400
-KINDS = ("complete", "judge", "evaluate", "embed", "rate", "train", "remote")
+KINDS = ("complete", "judge", "refine", "evaluate", "embed", "rate", "train", "remote")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from builder.arguments import parser
 from builder.errors import UsageError, WimError
 from builder.remote import locations
 
-RESUMABLE = ("complete", "judge", "evaluate", "embed", "build", "train")
+RESUMABLE = ("complete", "judge", "refine", "evaluate", "embed", "build", "train")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

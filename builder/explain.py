@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from builder import screen, tables
+from builder import refined, screen, tables
 from builder.errors import TableError
 from builder.statuses import WimStatus
 
@@ -25,7 +25,12 @@ def run(folder: Path, pair_id: str | None = None) -> dict[str, Any]:
         if len(found) != 1:
             raise TableError(f"{folder}: {len(found)} pairs have an id that begins with {pair_id!r}")
     pair = found.row(0, named=True)
-    return pair | {"judgements": {side: _judgements(folder, pair[f"{side}_id"]) for side in ("chosen", "rejected")}}
+    names = {side: pair[f"{side}_id"] for side in ("chosen", "rejected")}
+    origins = refined.origins(folder)
+    return pair | {
+        "judgements": {side: _judgements(folder, name) for side, name in names.items()},
+        "refined": {side: origins[name] for side, name in names.items() if name in origins},
+    }
 
 
 def _judgements(folder: Path, completion_id: str) -> list[dict[str, Any]]:
@@ -45,12 +50,21 @@ def text(pair: dict[str, Any]) -> str:
     for side in ("chosen", "rejected"):
         lines += [
             _section(f"{side.upper()}   {pair[f'{side}_id']}", pair[side][-1]["content"]),
+            *_origin(pair.get("refined", {}).get(side)),
             _section("what is missing", _feedback(pair, side)),
             *map(_numbers, pair["judgements"][side]),
             "",
         ]
     lines += [f"why: {_why(pair)}"]
     return screen.printable("\n".join(lines))
+
+
+def _origin(refined: Mapping[str, Any] | None) -> list[str]:
+    """Of a completion that was written again: from which, and what was missing in that."""
+    if refined is None:
+        return []
+    title = f"refined from {refined['refined_from']}, where {refined['refined_judge']} said was missing"
+    return [_section(title, refined["refined_feedback"])]
 
 
 def _feedback(pair: Mapping[str, Any], side: str) -> str:

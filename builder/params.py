@@ -12,13 +12,14 @@ from builder.errors import ParamsError, UsageError
 from builder.params_engine import EndpointEngine, Engine, Price, TransformersEngine
 from builder.params_judge import Aspects, Compare, Contrastive, Criterion, Judge
 from builder.params_publish import Publish
+from builder.params_refine import Refine, Sft
 from builder.params_train import BY_MARGIN, SMOOTHED, UNWEIGHTED, Grpo, Kto, Launch, Lora, Online, Reward, Train
 
 __all__ = [
     "BY_MARGIN", "SMOOTHED", "UNWEIGHTED", "Aspects", "Compare", "Contrastive", "Criterion", "Embed",
     "EndpointEngine", "Engine", "Eval", "Evaluate", "Grpo", "Judge", "Launch", "Lora", "Model", "Online", "Pair",
-    "Params", "Price", "Prompts", "Publish", "Rate", "Rating", "Reward", "Train", "TransformersEngine", "arms",
-    "load",
+    "Params", "Price", "Prompts", "Publish", "Rate", "Rating", "Refine", "Reward", "Sft", "Train",
+    "TransformersEngine", "arms", "load",
 ]  # fmt: skip
 
 DEMO = "data/demo/"
@@ -211,6 +212,8 @@ class Params:
     rating: Rating = field(default_factory=Rating)
     rate: Rate = field(default_factory=Rate)
     pair: Pair = field(default_factory=Pair)
+    refine: Refine = field(default_factory=Refine)
+    sft: Sft = field(default_factory=Sft)
     evaluate: Evaluate = field(default_factory=Evaluate)
     train: Train = field(default_factory=Train)
     online: Online = field(default_factory=Online)
@@ -232,6 +235,8 @@ ARM_BLOCKS = (
     "rating",
     "rate",
     "pair",
+    "refine",
+    "sft",
     "train",
     "online",
     "grpo",

@@ -30,7 +30,8 @@ def run(
     form, public = SCHEMAS[schema], public or params.publish.public
     for each in folders:
         ratings = tables.fingerprints({"ratings": tables.find(each, "ratings")})
-        tables.check_made_from(tables.find(each, "pairs"), ratings, "pair")
+        for name in dict.fromkeys(("pairs", form.table)):
+            tables.check_made_from(tables.find(each, name), ratings, {"pairs": "pair"}.get(name, name))
     named = runs.named(folders)
     repo = target(repo or params.publish.repo, {each.arm for each in named}, push)
     out = out or folder.default(folders)
@@ -57,9 +58,8 @@ def run(
 
 
 def _about(named: Sequence[Run], schema: str) -> dict[str, Any]:
-    files = {
-        f"{name}{i}": tables.find(run.folder, name) for i, run in enumerate(named) for name in ("pairs", "ratings")
-    }
+    names = dict.fromkeys(("pairs", "ratings", SCHEMAS[schema].table))
+    files = {f"{name}{i}": tables.find(run.folder, name) for i, run in enumerate(named) for name in names}
     return tables.metadata("publish", {"schema": schema}, files)
 
 

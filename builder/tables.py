@@ -87,6 +87,11 @@ SCHEMAS: dict[str, pa.Schema] = {
             | {"chosen_feedback": _TEXT, "rejected_feedback": _TEXT},
         ),
     ),
+    "sft": _schema(
+        {"row_id": _TEXT, "prompt": MESSAGES, "completion": MESSAGES, "prompt_id": _TEXT, "completion_id": _TEXT}
+        | {"other_id": _TEXT, "feedback": _TEXT},
+        {"score": _NUMBER},
+    ),
     "evaluation": _schema({"prompt_id": _TEXT, "completion_id": _TEXT}, {"value": _NUMBER}),
     "route": _schema(
         dict.fromkeys(("prompt_id", "chosen_id", "rejected_id"), _TEXT) | {"delta": _NUMBER, "uncertainty": _NUMBER},

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from builder import models
-from builder.params import Params
+from builder.errors import ParamsError
+from builder.params import Params, Train
 from train import machine, workers
 from train.progress import progress
 
@@ -24,6 +25,17 @@ def prepare(params: Params) -> None:
     if not sys.stderr.isatty():
         disable_progress_bars()
     set_seed(params.seed)
+
+
+def check_read(settings: Train, block: str, unread: dict[str, str]) -> None:
+    """Raises ParamsError for a setting of ``train`` that is not as it is by default although ``block`` reads it not.
+
+    ``unread``: names, each with what to do instead.
+    """
+    default = Train()
+    for name, instead in unread.items():
+        if getattr(settings, name) != getattr(default, name):
+            raise ParamsError(f"train.{name}: {getattr(settings, name)!r} has no meaning for train {block}; {instead}")
 
 
 def common(params: Params, work: Path) -> dict[str, Any]:

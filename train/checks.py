@@ -1,6 +1,7 @@
 """What is seen of the tokenized pairs before training starts: counted, told, and nothing dropped in silence."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,37 +28,42 @@ class Seen:
     mismatched: int
 
 
-def checked(pairs: pl.DataFrame, tokenizer: Any, model: Any, settings: Train) -> tuple[pl.DataFrame, Seen]:
+def checked(
+    pairs: pl.DataFrame, tokenizer: Any, model: Any, settings: Train, sides: Sequence[str] = SIDES
+) -> tuple[pl.DataFrame, Seen]:
     """The pairs to train on, with completions cut, and what was seen. Raises TableError if none is left.
 
-    ``pairs`` hold messages in ``prompt`` and TRL's token ids in prompt_ids, chosen_ids, rejected_ids.
+    ``pairs`` hold messages in ``prompt`` and TRL's token ids in prompt_ids, chosen_ids, rejected_ids; of rows with one
+    completion each, ``sides`` names the column of its ids.
     """
     context = getattr(model.config, "max_position_embeddings", None) or sys.maxsize
-    cut = [pl.col(side).list.head(settings.max_completion) for side in SIDES]
+    cut = [pl.col(side).list.head(settings.max_completion) for side in sides]
     prompt, longest = pl.col("prompt_ids").list.len(), pl.max_horizontal(side.list.len() for side in cut)
     short = pairs.filter(prompt <= (settings.max_prompt or sys.maxsize))
     left = short.filter(prompt + longest <= context)
     seen = Seen(
         long_prompts=len(pairs) - len(short),
         over_context=len(short) - len(left),
-        cut=sum(int((left[side].list.len() > settings.max_completion).sum()) for side in SIDES),
-        unended=_unended(left, tokenizer, model),
+        cut=sum(int((left[side].list.len() > settings.max_completion).sum()) for side in sides),
+        unended=_unended(left, tokenizer, model, sides),
         mismatched=_mismatched(left, tokenizer),
     )
-    _tell(seen, len(pairs), len(left), context, settings)
+    rows = "pairs" if len(sides) > 1 else "rows"
+    _tell(seen, len(pairs), len(left), len(sides), context, settings, rows)
     if left.is_empty():
-        raise TableError("no pair is left to train on: all are too long (train.max_prompt, train.max_completion)")
+        told = "all are too long (train.max_prompt, train.max_completion)"
+        raise TableError(f"no {rows[:-1]} is left to train on: {told}")
     return left.with_columns(cut), seen
 
 
-def _unended(pairs: pl.DataFrame, tokenizer: Any, model: Any) -> int:
+def _unended(pairs: pl.DataFrame, tokenizer: Any, model: Any, sides: Sequence[str]) -> int:
     """Completions that do not end, spaces aside, with a token at which generation stops."""
     stops = model.generation_config.eos_token_id
     ends = {tokenizer.eos_token_id, *(stops if isinstance(stops, list) else [stops])} - {None}
     texts = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
     spaces = [token for token, text in enumerate(texts) if not text.strip() and token not in ends]
     token = pl.element()
-    last = pairs.select(pl.col(side).list.eval(token.filter(~token.is_in(spaces))).list.last() for side in SIDES)
+    last = pairs.select(pl.col(side).list.eval(token.filter(~token.is_in(spaces))).list.last() for side in sides)
     return sum(int((~side.is_in(list(ends))).fill_null(True).sum()) for side in last.iter_columns())
 
 
@@ -69,20 +75,20 @@ def _mismatched(pairs: pl.DataFrame, tokenizer: Any) -> int:
     return int((pairs["prompt_ids"].list.len() < pl.Series([len(ids) for ids in alone["input_ids"]])).sum())
 
 
-def _tell(seen: Seen, pairs: int, left: int, context: int, settings: Train) -> None:
+def _tell(seen: Seen, pairs: int, left: int, sides: int, context: int, settings: Train, rows: str) -> None:
     """One line on stderr for whatever is not 0."""
     lines = (
-        (seen.long_prompts, pairs, f"pairs are left out: prompts longer than {settings.max_prompt} tokens"),
-        (seen.over_context, pairs, f"pairs are left out: longer than the {context:,} tokens that the model reads"),
+        (seen.long_prompts, pairs, f"{rows} are left out: prompts longer than {settings.max_prompt} tokens"),
+        (seen.over_context, pairs, f"{rows} are left out: longer than the {context:,} tokens that the model reads"),
         (
             seen.cut,
-            2 * left,
+            sides * left,
             f"completions are longer than train.max_completion ({settings.max_completion:,} tokens): "
             "what comes after is not learned from",
         ),
         (
             seen.unended,
-            2 * left,
+            sides * left,
             "completions do not end with a token that ends a turn: the policy does not learn to stop",
         ),
         (

@@ -29,7 +29,7 @@ INSTEAD = {
 
 def run(folder: Path, params: Params, policy_folder: Path | None = None) -> Made:
     """Write RUN/policy, training.parquet, completions.parquet, feedback.parquet. Raises WimError: see ``learning``."""
-    learning.check_read(params.train, "grpo", INSTEAD)
+    arguments.check_read(params.train, "grpo", INSTEAD)
     settings, batch = params.grpo, params.train.batch
     if batch % settings.generations:
         told = f"must be a multiple of grpo.generations ({settings.generations}): it counts completions"

@@ -22,7 +22,7 @@ from train import workers
 Given = tuple[Path, Params, Path | None]
 """What a method of training is called with: run folder, parameters, policy folder."""
 
-ALONE = ("train.merge", "train.online", "train.grpo", "train.reward", "train.kto")
+ALONE = ("train.merge", "train.sft", "train.online", "train.grpo", "train.reward", "train.kto")
 """What one process does."""
 
 

@@ -27,7 +27,7 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None) -> Made
     """Write RUN/policy, training.parquet, completions.parquet, feedback.parquet. Raises WimError: see ``learning``."""
     if params.train.loss not in LOSSES:
         raise ParamsError(f"train.loss: {params.train.loss} is no loss of online DPO; it has {', '.join(LOSSES)}")
-    learning.check_read(params.train, "online", INSTEAD)
+    arguments.check_read(params.train, "online", INSTEAD)
     return learning.run(
         folder, params, policy_folder, Learner("online", params.online.max_tokens, "none", 1.0, trainer)
     )

@@ -1,7 +1,7 @@
 """Which pairs are trained on, as which text, in which order."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
@@ -11,6 +11,8 @@ from builder.errors import TableError
 from builder.params import Train
 
 COLUMNS = ["pair_id", "prompt_id", "prompt", "chosen", "rejected", "delta"]
+TURNS = {"prompt": True, "chosen": False, "rejected": False}
+"""Columns of messages, and whether a model's thoughts in them are escaped as well."""
 
 
 def trainable(pairs: pl.DataFrame, folder: Path) -> tuple[pl.DataFrame, int]:
@@ -25,25 +27,23 @@ def trainable(pairs: pl.DataFrame, folder: Path) -> tuple[pl.DataFrame, int]:
     return prompted, missing
 
 
-def without_control_strings(
-    pairs: pl.DataFrame, columns: Sequence[str] = ("prompt", "chosen", "rejected")
-) -> tuple[pl.DataFrame, int]:
-    """Pairs whose text cannot end a turn of the chat template, and how many had to be escaped for that.
+def without_control_strings(pairs: pl.DataFrame, columns: Mapping[str, bool] = TURNS) -> tuple[pl.DataFrame, int]:
+    """Rows whose text in ``columns`` cannot end a turn of the chat template, and how many were escaped for that.
 
     TRL tokenizes a conversation as one text, so a control string in it would become a control token. Those
     that a model writes itself around its thoughts (``<think>``) are counted, and stay what is learned.
     """
-    count = control.count(pairs, columns)
+    count = control.count(pairs, list(columns))
     if not count:
         return pairs, 0
-    what = "pairs" if "chosen" in columns else "completions"
+    what = "pairs" if columns is TURNS else "rows"
     print(f"{count:,} of {len(pairs):,} {what} hold control strings of chat templates: escaped", file=sys.stderr)
     turns = {
         name: [
-            [turn | {"content": control.escape(turn["content"], name == "prompt")[0]} for turn in turns]
+            [turn | {"content": control.escape(turn["content"], thoughts)[0]} for turn in turns]
             for turns in pairs[name]
         ]
-        for name in columns
+        for name, thoughts in columns.items()
     }
     return pairs.with_columns(pl.Series(name, column, pairs.schema[name]) for name, column in turns.items()), count
 

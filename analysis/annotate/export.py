@@ -95,6 +95,7 @@ def feedback(answers: Iterable[Stored], texts: Texts) -> Iterable[dict[str, Any]
             "reference": prompt["reference"],
             "source": prompt["source"] or None,
             "model": completion["policy"],
+            **texts.origins.get(completion["completion_id"], {}),
         } | ({"informed": True} if stored.informed else {})
 
 

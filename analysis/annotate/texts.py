@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from builder import judgements, tables
+from builder import judgements, refined, tables
 from builder.chat import Message
 from builder.statuses import WimStatus
 
@@ -32,6 +32,7 @@ class Texts:
         self.completions = tables.read(file, "completions", [*judgements.COMPLETIONS, "policy"])
         self.prompts = tables.read(tables.find(folder, "prompts"), "prompts")
         self.feedback = _feedback(folder, scale)
+        self.origins = refined.origins(folder)
         self._completion = _rows(self.completions, "completion_id")
         self._prompt = _rows(self.prompts, "prompt_id")
         counted = self.feedback.with_row_index("row").group_by("completion_id").agg("row")

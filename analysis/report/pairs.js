@@ -142,10 +142,16 @@ function sideOf(side, name) {
   head.append(make("span", "score", `score ${figure(side.score, 4)}`));
   const completion = make("div");
   completion.append(head, side.text === null ? make("p", "note", "Its text is not in the run.") : passage(side.text));
+  if (side.refined) completion.append(...origin(side.refined));
   const said = make("div");
   for (const judged of side.judged) said.append(...judgement(judged, side.judged.length > 1));
   box.append(completion, said, numbers(side));
   return box;
+}
+
+function origin(refined) {
+  const title = make("h4", "", `Refined from ${refined.from}, where ${refined.judge} said was missing`);
+  return [title, passage(refined.feedback, "said")];
 }
 
 function judgement(judged, several) {

@@ -13,7 +13,8 @@ from analysis.report.drawn import LARGEST, RANDOM, REST, SMALLEST, THEME, TIE, W
 from analysis.report.level import level
 from analysis.report.summary import count
 from analysis.report.themed import Themed
-from analysis.report.told import UNKNOWN, Judgement, Shown
+from analysis.report.told import UNKNOWN, Judgement, Shown, Side
+from builder import refined
 from builder.statuses import WimStatus
 
 MODULE = Path(__file__).with_name("pairs.js")
@@ -94,6 +95,7 @@ def _about(drawn: Drawn) -> dict[str, Any]:
 
 def _texts(pair: Shown) -> list[str]:
     said = [judged.text for side in pair.sides for judged in side.judged]
+    said += [side.refined["refined_feedback"] for side in pair.sides if side.refined]
     prompt = [message["content"] for message in pair.prompt]
     return [text for text in (*prompt, *(side.text for side in pair.sides), *said) if text]
 
@@ -128,12 +130,21 @@ def _pair(pair: Shown, most: int) -> dict[str, Any]:
             "length": side.length,
             "score": side.score,
             "judged": [_judged(judged, most) for judged in side.judged],
+            **_refined(side, most),
         }
         for side in pair.sides
     ]
     own = {"run": pair.run, "id": pair.id, "why": pair.why, "delta": pair.delta}
     prompt = [message | {"content": _cut(message["content"], most)} for message in pair.prompt]
     return own | {"promptId": pair.prompt_id, "prompt": prompt, "said": pair.said, "sides": sides}
+
+
+def _refined(side: Side, most: int) -> dict[str, Any]:
+    """Where a completion comes from that was written again."""
+    if side.refined is None:
+        return {}
+    from_, judge, feedback = (side.refined[name] for name in refined.COLUMNS)
+    return {"refined": {"from": from_, "judge": judge, "feedback": _cut(feedback, most)}}
 
 
 def _judged(judged: Judgement, most: int) -> dict[str, Any]:

@@ -12,6 +12,7 @@ WANTED = {
     "Completed by": ("completions", ("policy", "model")),
     "Completions of a prompt": ("completions", ("params", "complete", "n")),
     "Temperature": ("completions", ("params", "complete", "temperature")),
+    "Refined by": ("completions", ("refined_by", "policy", "model")),
     "Judge": ("feedback", ("params", "judge", "name")),
     "Judged by": ("feedback", ("policy", "model")),
     "Embedder": ("embeddings", ("params", "model")),

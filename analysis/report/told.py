@@ -11,7 +11,7 @@ from analysis.report.drawn import Drawn
 from analysis.report.themed import Themed
 from analysis.runs import Run
 from analysis.themes.said import judgement as named
-from builder import judgements, tables
+from builder import judgements, refined, tables
 from builder.compare import DECIMALS, MEAN, MEDIAN
 from builder.errors import TableError
 
@@ -42,13 +42,17 @@ class Judgement:
 
 @dataclass
 class Side:
-    """A completion of a pair; ``text`` is None where the run does not hold it. ``length``: in characters."""
+    """A completion of a pair; ``text`` is None where the run does not hold it. ``length``: in characters.
+
+    ``refined``: of one that was written again, builder.refined.COLUMNS.
+    """
 
     id: str
     text: str | None
     length: int | None
     score: float | None
     judged: list[Judgement]
+    refined: dict[str, str] | None = None
 
 
 @dataclass
@@ -79,6 +83,7 @@ def _of_run(place: int, drawn: Drawn, themed: Sequence[Themed]) -> Iterator[Show
     prompts = _prompts(drawn)
     judged, judge = _judged(drawn.run, ids, themed), drawn.run.judge()
     feedback = tables.path(drawn.run.path, "feedback").is_file()
+    origins = refined.origins(drawn.run.path)
     for row in drawn.pairs.iter_rows(named=True):
         pair = in_pairs.get(row["pair_id"], {})
         sides = []
@@ -89,7 +94,7 @@ def _of_run(place: int, drawn: Drawn, themed: Sequence[Themed]) -> Iterator[Show
             if said and pair and not feedback:
                 said = _worded(said, pair["judge"], pair[f"{side}_feedback"], pair[f"{side}_status"])
             length = None if text is None else len(text)
-            sides.append(Side(own, text, length, _plain(row[f"score_{side}"]), said))
+            sides.append(Side(own, text, length, _plain(row[f"score_{side}"]), said, origins.get(own)))
         prompt = pair["prompt"] if pair else prompts.get(row["prompt_id"], [])
         named = (place, row["pair_id"], row["why"], _plain(row["delta"]), row["prompt_id"])
         yield Shown(*named, prompt, sides, _said_of(sides, judge))

@@ -25,8 +25,9 @@ TAGS = {
     "preference": ["preference", "dpo", "trl"],
     "ultrafeedback_binarized": ["preference", "dpo"],
     "unpaired": ["kto", "trl"],
+    "sft": ["sft", "trl"],
 }
-TRAINERS = {"preference": "DPO", "ultrafeedback_binarized": "DPO", "unpaired": "KTO"}
+TRAINERS = {"preference": "DPO", "ultrafeedback_binarized": "DPO", "unpaired": "KTO", "sft": "SFT"}
 SIDE = {
     UNPROMPTED: "pairs whose prompt is known by its id only: to be audited, not trained on",
     RATINGS: "every judgement: completion, feedback, number, cosine, and why it is not ratable if it is not",
@@ -141,7 +142,8 @@ def _body(made: Made) -> str:
 def _what(made: Made) -> str:
     pairs = f"{sum(summary['pairs'] for summary in made.stats.values()):,} chosen/rejected pairs"
     rows = sum(config.rows for config in made.pairs)
-    return f"{rows:,} completions, wanted or not, of {pairs}" if made.schema == "unpaired" else pairs
+    told = {"unpaired": "completions, wanted or not, of", "sft": "completions to imitate, of a run with"}
+    return f"{rows:,} {told[made.schema]} {pairs}" if made.schema in told else pairs
 
 
 def _load(made: Made) -> str:
@@ -169,7 +171,8 @@ def _load(made: Made) -> str:
 def _config(name: str, config: Config, made: Made) -> str:
     counts = [f"{config.splits[split].rows:,}" if split in config.splits else "-" for split in (TRAIN, TEST)]
     run = next((run for run in made.runs if run.config == config.name), None)
-    what = f"the pairs of {plain(run.label)}" if run else SIDE[config.name]
+    kind = "rows" if made.schema == "sft" else "pairs"
+    what = f"the {kind} of {plain(run.label)}" if run else SIDE[config.name]
     return f"| {name} | {' | '.join(counts)} | {f'`{config.name}` again' if name == DEFAULT else what} |"
 
 

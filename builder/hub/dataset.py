@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from builder import spans, tables
 from builder.errors import TableError
-from builder.hub import judged, schemas, shards
+from builder.hub import judged, shards
 from builder.hub.runs import Run
 from builder.hub.schemas import SCHEMAS, Schema
 from builder.hub.shards import Shards, Written
@@ -49,17 +49,17 @@ class Source:
 
 
 def planned(runs: Sequence[Run], split: Split, schema: Schema) -> list[pl.DataFrame]:
-    """For every pair of each run its place in the order of pair_id, whether it is ``prompted`` and ``test``, its rows.
+    """For every pair of each run its place in the order of its id, whether it is ``prompted`` and ``test``, its rows.
 
     Raises TableError if the same pair is in several of the runs, if there is none, or if a prompt is not known.
     """
     plans = [_plan(run, split, schema) for run in runs]
-    names = pl.concat(plan["pair_id"] for plan in plans)
+    names = pl.concat(plan[schema.key] for plan in plans)
     if names.is_empty():
         raise TableError("publish: the runs hold no pair; `wim stats` tells what became of their prompts")
-    if names.is_duplicated().any():
+    if schema.table == "pairs" and names.is_duplicated().any():
         raise TableError("publish: the same pair is in several of the runs; give each its own --arm or --round")
-    return [plan.drop("pair_id") for plan in plans]
+    return [plan.drop(schema.key) for plan in plans]
 
 
 def write(
@@ -75,7 +75,11 @@ def write(
     Memory: some bytes for each pair, and a few blocks of rows.
     """
     prompted = [_pairs(run, plan.filter("prompted"), schema) for run, plan in zip(runs, plans, strict=True)]
-    bare = [_pairs(run, plan.filter(~pl.col("prompted")), PLAIN) for run, plan in zip(runs, plans, strict=True)]
+    bare = [
+        _pairs(run, plan.filter(~pl.col("prompted")), PLAIN)
+        for run, plan in zip(runs, plans, strict=True)
+        if schema.table == "pairs"
+    ]
     ratings = [_ratings(run, split) for run in runs]
     made = [
         *(
@@ -89,33 +93,33 @@ def write(
 
 
 def _plan(run: Run, split: Split, schema: Schema) -> pl.DataFrame:
-    file = tables.find(run.folder, "pairs")
-    plan = schemas.planned(file).join(split.prompts, on="prompt_id", how="left", maintain_order="left")
+    file = tables.find(run.folder, schema.table)
+    plan = schema.plan(file).join(split.prompts, on="prompt_id", how="left", maintain_order="left")
     if plan["known"].has_nulls():
-        strange = _named(file, plan.filter(pl.col("known").is_null())["prompt_id"][0])
+        strange = _named(file, schema.table, plan.filter(pl.col("known").is_null())["prompt_id"][0])
         raise TableError(f"{file}: prompt {strange} is not in {tables.find(run.folder, 'prompts')}; `wim pair` again?")
     count = pl.when("known").then(schema.counts).otherwise(1).cast(pl.UInt8)
     plan = plan.with_columns(test=split.is_test(pl.col("prompt_id")), rows=count).rename({"known": "prompted"})
     return plan.drop("prompt_id").with_row_index("place")
 
 
-def _named(pairs: Path, prompt: int) -> str:
-    """The id of the prompt of some pair, which hashes to ``prompt``."""
-    blocks = tables.batches(pairs, "pairs", ["prompt_id"])
+def _named(file: Path, table: str, prompt: int) -> str:
+    """The id of the prompt of some row, which hashes to ``prompt``."""
+    blocks = tables.batches(file, table, ["prompt_id"])
     found = (block.filter(pl.col("prompt_id").hash() == prompt)["prompt_id"] for block in blocks)
     return next(str(ids[0]) for ids in found if len(ids))
 
 
 def _pairs(run: Run, plan: pl.DataFrame, schema: Schema) -> Source:
     """The pairs of a run that the plan holds."""
-    file = tables.find(run.folder, "pairs")
+    file = tables.find(run.folder, schema.table)
     share = len(plan) / max(1, tables.open_parquet(file).metadata.num_rows)
     return Source(_by_split(plan), share * file.stat().st_size, _blocks(file, plan, schema))
 
 
 def _blocks(file: Path, plan: pl.DataFrame, schema: Schema) -> Iterator[tuple[str, pl.DataFrame]]:
     start = 0
-    for block in spans.blocks(file, "pairs", tables.SCHEMAS["pairs"].names, "pair_id", shards.GROUP):
+    for block in spans.blocks(file, schema.table, tables.SCHEMAS[schema.table].names, schema.key, shards.GROUP):
         first, end = (plan["place"].search_sorted(place) for place in (start, start + len(block)))
         wanted = plan[first:end]
         both = block[wanted["place"].cast(pl.Int64) - start].hstack(wanted.drop("place", "rows"))

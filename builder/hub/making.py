@@ -31,7 +31,8 @@ def _row(config: str, found: Origin) -> str:
     zeta = f", zeta {rate['zeta']:g}" if "zeta" in rate else ""
     pairs = f"{pair['strategy']}, a tie up to a gap of {pair['min_gap']:g} (ties: {pair['ties']})" if pair else "-"
     judges = "<br>".join(map(str, found.judges)) or imported
-    return f"| {config} | {found.policy or imported} | {judges} | {rate.get('method', '-')}{zeta} | {pairs} |"
+    completed = f"{found.policy or imported}" + (f"<br>refined by {found.refiner}" if found.refiner else "")
+    return f"| {config} | {completed} | {judges} | {rate.get('method', '-')}{zeta} | {pairs} |"
 
 
 def _parameters(origins: Mapping[str, Origin]) -> str:

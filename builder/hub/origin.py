@@ -13,7 +13,12 @@ from builder.judges import compares
 from builder.params import Judge, Params, Rating
 from builder.tables import find
 
-STAGES = {"completions": "complete", "feedback": "judge", "embeddings": "embed", "ratings": "rate", "pairs": "pair"}
+STAGES = {
+    "completions": "complete", "feedback": "judge", "embeddings": "embed", "ratings": "rate", "pairs": "pair",
+    "sft": "sft",
+}  # fmt: skip
+REFINED = "refine"
+"""The stage that adds to what was completed, and keeps what was said of it."""
 REQUEST, ANSWER = "{the prompt}", "{the completion}"
 
 
@@ -32,10 +37,14 @@ class Model:
 
 @dataclass(frozen=True)
 class Origin:
-    """``params``: the parameters by stage; ``policy``, ``judges`` and ``prompts`` are empty for an import."""
+    """``params``: the parameters by stage; ``policy``, ``judges`` and ``prompts`` are empty for an import.
+
+    ``refiner``: who wrote completions again, if anybody did.
+    """
 
     params: dict[str, Any]
     policy: Model | None
+    refiner: Model | None
     judges: list[Model]
     prompts: list[str]
     versions: dict[str, str]
@@ -47,10 +56,11 @@ def of_run(folder: Path) -> Origin:
     feedback = made.get("feedback", {})
     jury = feedback.get("jury") or ([feedback] if feedback else [])
     params = parameters(folder)
-    policy = made.get("completions", {}).get("policy")
+    completed = made.get("completions", {})
+    policies = [completed.get("policy"), completed.get("refined_by", {}).get("policy")]
     return Origin(
         params,
-        _model(policy) if policy else None,
+        *(_model(policy) if policy else None for policy in policies),
         [_model(each["policy"]) for each in jury],
         list(dict.fromkeys(_prompts(params))),
         made.get("pairs", {}).get("versions", {}),
@@ -65,7 +75,8 @@ def parameters(folder: Path) -> dict[str, Any]:
 def _made(folder: Path) -> dict[str, dict[str, Any]]:
     """What each table says of its making, if it was made by its stage."""
     said = {name: tables.read_metadata(find(folder, name)) for name in STAGES if tables.path(folder, name).is_file()}
-    return {name: about for name, about in said.items() if about.get("stage") == STAGES[name]}
+    stages = {name: (stage, REFINED) if name == "completions" else (stage,) for name, stage in STAGES.items()}
+    return {name: about for name, about in said.items() if about.get("stage") in stages[name]}
 
 
 def _model(about: Mapping[str, Any]) -> Model:

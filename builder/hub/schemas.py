@@ -1,4 +1,4 @@
-"""The columns that pairs are published with: what TRL reads, what others read, what KTO reads."""
+"""The columns that are published: what TRL reads of pairs, what others read, what KTO reads, what SFT reads."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,13 +18,24 @@ SIDES = ("chosen", "rejected")
 class Schema:
     """``rows`` makes the published rows of a block of pairs; for each pair ``counts`` says how many there will be.
 
-    Both read the columns that ``planned`` adds to a pair.
+    Both read the columns that ``plan`` adds to a pair. ``table``: what is published, by its ``key``.
     """
 
     columns: pa.Schema
     meaning: Mapping[str, str]
     rows: Callable[[pl.DataFrame], pl.DataFrame]
     counts: pl.Expr
+    table: str = "pairs"
+    key: str = "pair_id"
+
+    def plan(self, file: Path) -> pl.DataFrame:
+        """For every row, sorted by ``key``, hashes of that and of its prompt_id; for pairs more (``planned``)."""
+        if self.table == "pairs":
+            return planned(file)
+        blocks = spans.blocks(file, self.table, [self.key, "prompt_id"], self.key, tables.ROW_GROUP)
+        hashed = pl.col(self.key, "prompt_id").hash()
+        nothing = pl.DataFrame(schema=dict.fromkeys((self.key, "prompt_id"), pl.UInt64))
+        return pl.concat([nothing, *(block.select(hashed) for block in blocks)])
 
 
 def planned(pairs: Path) -> pl.DataFrame:
@@ -82,7 +93,7 @@ def _unpaired(pairs: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(sides).sort("completion_id")
 
 
-_PAIRS = tables.SCHEMAS["pairs"]
+_PAIRS, _ROWS = tables.SCHEMAS["pairs"], tables.SCHEMAS["sft"]
 _OWN = {
     "prompt, chosen, rejected": "lists of messages (role, content), as TRL's trainers read them",
     "score_chosen, score_rejected, delta": "the run's reward of both, and their difference",
@@ -135,5 +146,19 @@ SCHEMAS = {
         },
         _unpaired,
         pl.col("chosen_alone").cast(pl.Int64) + pl.col("rejected_alone").cast(pl.Int64),
+    ),
+    "sft": Schema(
+        _ROWS,
+        {
+            "prompt, completion": "what TRL's SFTTrainer reads: messages; the loss is over the completion",
+            "completion_id, other_id": "whose text is learned, and what it was made from or stands beside",
+            "feedback": "what a judge says is missing in the worse of the two",
+            "score": "of an imitated refinement, what it was chosen by; of a chain, the pair's delta",
+            "row_id, prompt_id": "ids; a chain's rows have that of its pair",
+        },
+        lambda rows: rows.select(_ROWS.names),
+        pl.lit(1),
+        "sft",
+        "row_id",
     ),
 }

@@ -14,9 +14,9 @@ import polars as pl
 
 from builder import embed, judgements, models, policy, rate, rows, tables
 from builder.blocks import as_dict
-from builder.errors import ParamsError, WimError
+from builder.errors import WimError
 from builder.ids import fingerprint
-from builder.params import Params, Train
+from builder.params import Params
 from builder.policy import Policy
 from builder.reward_model import scores
 from builder.reward_model.scores import Scorer
@@ -127,17 +127,6 @@ def _setting(
         raise WimError(f"{learner.block}.verifier: {told}")
     setting = Setting(params, start, tokenizer, model, shape, _dataset(frame), reward, work, folder)
     return setting, seen
-
-
-def check_read(settings: Train, block: str, unread: dict[str, str]) -> None:
-    """Raises ParamsError for a setting of ``train`` that is not as it is by default although ``block`` reads it not.
-
-    ``unread``: names, each with what to do instead.
-    """
-    default = Train()
-    for name, instead in unread.items():
-        if getattr(settings, name) != getattr(default, name):
-            raise ParamsError(f"train.{name}: {getattr(settings, name)!r} has no meaning for train {block}; {instead}")
 
 
 def _known(params: Params, block: str) -> dict[str, Any]:
