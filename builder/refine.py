@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 
 from builder import generate, ids, judgements, policy, refine_plan, refined, rewrite, rows, spans, tables
 from builder.blocks import as_dict
@@ -104,6 +105,8 @@ class _Texts:
                 found = self.plan.join(frame, left_on=list(key), right_on=list(key.values()), maintain_order="left")
                 asked = prompts(found["prompt_id"])
                 tables.check_prompted(asked, "refined")
+                if len(asked) < found["prompt_id"].n_unique():
+                    raise TableError(f"a completion's prompt is not in {self.prompts}")
                 yield found.join(asked, on="prompt_id", maintain_order="left")
 
         if len(self.plan):
@@ -143,12 +146,9 @@ def _write(file: Path, completions: Path, made: Iterator[pl.DataFrame], about: M
     with sorter(file.parent, "completion_id") as every:
         for block in tables.batches(completions, "completions", [*columns, *known], rows.BLOCK):
             _add(every, block, columns)
+        absent = [pl.lit(None, kind).alias(name) for name, kind in pl.Schema(pa.schema(own)).items()]
         for frame in made:
-            _add(
-                every,
-                frame.with_columns(pl.lit(None, pl.DataType.from_arrow(f.type)).alias(f.name) for f in own),
-                columns,
-            )
+            _add(every, frame.with_columns(absent), columns)
         groups = (group.rechunk() for group in spans.even(every.frames(), HELD))
         tables.write_blocks(file, "completions", groups, about, [*own, *refined.FIELDS])
 
@@ -164,7 +164,7 @@ def _about(
     """What the table says: of the completions that there were, what their table says; of the rewritings beside it."""
     said = tables.read_metadata(files["completions"])
     settings = dict(said.get("params", {})) | {"refine": as_dict(params.refine), "seed": params.seed}
-    facts = {name: said[name] for name in ("policy", "engine") if name in said}
+    facts: dict[str, Any] = {name: said[name] for name in ("policy", "engine") if name in said}
     total = {name: said.get("usage", {}).get(name, 0) + count for name, count in usage.items()}
     facts |= {"usage": total, "refined_by": {"policy": by.about(), "engine": source.about(), "usage": usage}}
     return tables.metadata("refine", settings, files, **facts)

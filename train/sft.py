@@ -66,7 +66,10 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None) -> Made
     with rows.lock(work):
         trainer = _assembled(data, start, params, work, folder)
         seen = _prepare(trainer, data, params.train)
-        checkpoints.train(trainer, checkpoints.last(work))
+        checkpoint = checkpoints.last(work)
+        if checkpoint:
+            checkpoints.remember_tokens(trainer, checkpoint)
+        checkpoints.train(trainer, checkpoint)
         adapter.save(trainer, folder, start)
         history = trainer.state.log_history
         tables.write(tables.path(folder, "training"), "training", metrics.table(history), about)
@@ -83,10 +86,12 @@ def _assembled(data: pl.DataFrame, start: Policy, params: Params, work: Path, fo
     from trl import SFTConfig, SFTTrainer
 
     tokenizer, model, shape = adapter.load(start, params)
+    common = arguments.common(params, work)
+    del common["disable_dropout"]  # a setting of trainers that compare; SFT leaves dropout as the model has it
     try:
         trainer = SFTTrainer(
             model=model,
-            args=SFTConfig(max_length=None, completion_only_loss=True, **arguments.common(params, work)),
+            args=SFTConfig(max_length=None, completion_only_loss=True, **common),
             train_dataset=Dataset(data.to_arrow()),
             processing_class=tokenizer,
             peft_config=shape,

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 import polars as pl
 import pyarrow as pa
 
-from builder import judgements, rows, spans, tables
+from builder import judgements, refined, rows, spans, tables
 from builder.hub.runs import Run
 
 COMPLETIONS = ("completion_id", "text", "policy")
-_WORDS = ("completion", "policy", "feedback", "wim_status")
+_WORDS = ("completion", "policy", "refined_from", "feedback", "wim_status")
 SCHEMA = pa.schema(
     [
         *tables.SCHEMAS["ratings"],
@@ -21,14 +21,16 @@ SCHEMA = pa.schema(
 
 
 def blocks(run: Run) -> Iterator[pl.DataFrame]:
-    """The ratings table with the columns completion, policy, feedback, wim_status, arm and round, in its order."""
+    """The ratings table with the columns completion, policy, refined_from, feedback, wim_status, arm and round."""
     completions = _Following(run, "completions", COMPLETIONS)
     feedback = _Following(run, "feedback", judgements.FEEDBACK)
+    origins = refined.read(run.folder).select("completion_id", "refined_from")
     for block in _read(run, "ratings", tables.SCHEMAS["ratings"].names):
         last = block["completion_id"][-1]
         texts = completions.until(last).rename({"text": "completion"})
         said = judgements.used(feedback.until(last)).select("completion_id", "judge", "wim_status", feedback="wim")
         joined = block.join(texts, on="completion_id", how="left", maintain_order="left")
+        joined = joined.join(origins, on="completion_id", how="left", maintain_order="left")
         joined = joined.join(said, on=["completion_id", "judge"], how="left", maintain_order="left")
         arm, index = pl.lit(run.arm).alias("arm"), pl.lit(run.round, pl.Int32).alias("round")
         yield joined.with_columns(arm, index).select(SCHEMA.names)

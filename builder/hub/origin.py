@@ -57,10 +57,11 @@ def of_run(folder: Path) -> Origin:
     jury = feedback.get("jury") or ([feedback] if feedback else [])
     params = parameters(folder)
     completed = made.get("completions", {})
-    policies = [completed.get("policy"), completed.get("refined_by", {}).get("policy")]
+    policy, refiner = completed.get("policy"), completed.get("refined_by", {}).get("policy")
     return Origin(
         params,
-        *(_model(policy) if policy else None for policy in policies),
+        _model(policy) if policy else None,
+        _model(refiner) if refiner else None,
         [_model(each["policy"]) for each in jury],
         list(dict.fromkeys(_prompts(params))),
         made.get("pairs", {}).get("versions", {}),

@@ -1,8 +1,8 @@
 """Makes the demo's refiner: a LoRA adapter with which the demo model rewrites an answer as it is told.
 
 The model itself answers and judges, and never saw the words of ``builder.rewrite``: asked by them, it repeats itself.
-This adapter teaches the format and no facts: it is trained on the held-out animals, and in the demo it rewrites answers
-on the others. What is named as missing is added, and nothing else, so that a rewriting shows what the judge said.
+This adapter is taught to, on answers about all animals, which the model knows. What is named as missing is added, often
+less than all that is, and nothing else, so that a rewriting shows what the judge said.
 
     python data/demo/refiner.py [--steps N] [--out DIR] [--check FILE]
 """
@@ -25,10 +25,10 @@ from builder import policy, rewrite, tables  # noqa: E402
 from builder.params import Lora  # noqa: E402
 
 SEED = 13
-STEPS = 500
+STEPS = 700
 BATCH = 32
 LEARNING_RATE = 4e-3
-RANK = 8
+RANK, ALPHA = 16, 32
 
 
 def conversation(random: Random, animals: list[world.Animal]) -> build.Conversation:
@@ -55,12 +55,12 @@ def train(steps: int) -> Any:
     torch.manual_seed(SEED)
     tokenizer = AutoTokenizer.from_pretrained(HERE / "model")
     base = AutoModelForCausalLM.from_pretrained(HERE / "model", dtype=torch.float32)
-    shape = LoraConfig(r=RANK, lora_alpha=RANK, target_modules=list(Lora().targets), task_type="CAUSAL_LM")
+    shape = LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=list(Lora().targets), task_type="CAUSAL_LM")
     model: Any = get_peft_model(base, shape)
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=LEARNING_RATE, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min((step + 1) / 20, 1 - step / STEPS))
-    random, animals = Random(SEED), world.animals()[world.PROMPTS :]
+    random, animals = Random(SEED), world.animals()
     for step in range(steps):
         ids, labels = build.batch(tokenizer, [conversation(random, animals) for _ in range(BATCH)])
         value = build.loss(base, ids, labels)

@@ -245,4 +245,4 @@ def test_explain_the_report_and_the_card_say_where_a_completion_comes_from(
     assert wim("report", run, "-o", "report.html") == 0
     assert f'"from":"{origin["refined_from"]}"' in Path("report.html").read_text().replace('": "', '":"')
     assert wim("publish", run, "--out", "dataset", "--set", "publish.test=0") == 0
-    assert "refined by `data/demo/model`" in Path("dataset/README.md").read_text()
+    assert "refined by `model`" in Path("dataset/README.md").read_text()
