@@ -43,7 +43,9 @@ def parser() -> argparse.ArgumentParser:
     _add_results(commands)
     clean = _command(commands, "clean", "what is kept under .wim/, and its removal on demand", calls.clean, False)
     clean.add_argument(
-        "kind", nargs="*", metavar="KIND",
+        "kind",
+        nargs="*",
+        metavar="KIND",
         help="remove rows of: complete, judge, refine, evaluate, embed, rate, train, remote",
     )
     clean.add_argument("--all", action="store_true", help="remove everything")

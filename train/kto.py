@@ -20,7 +20,6 @@ from builder.ids import file_sha256, fingerprint
 from builder.params import Params
 from builder.policy import Policy
 from train import adapter, arguments, checkpoints, metrics, workers
-from train.loop import learning
 from train.pairs import without_control_strings
 from train.reward_model import texts
 
@@ -60,7 +59,7 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None) -> Made
 
     Raises TableError where none are good or none are bad. A run that was killed goes on from its last checkpoint.
     """
-    learning.check_read(params.train, "kto", INSTEAD)
+    arguments.check_read(params.train, "kto", INSTEAD)
     start = policy.read(policy_folder, params.model)
     inputs = {name: tables.find(folder, name) for name in TABLES}
     told, neither = labelled(texts.of_tables(folder, params), params.kto.threshold)

@@ -21,7 +21,6 @@ from builder.reward_model import stored
 from builder.reward_model.stored import Stored
 from builder.reward_model.tokens import Tokens
 from train import adapter, arguments, checkpoints, metrics, pairs
-from train.loop import learning
 from train.reward_model import aspects, assemble, examples, texts
 from train.reward_model.aspects import Aspects
 from train.reward_model.targets import Targets
@@ -79,7 +78,7 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None) -> Made
     Raises WimError for what this machine, TRL or the run's tables cannot do. A run that was killed goes on from its
     last checkpoint.
     """
-    learning.check_read(params.train, "reward", INSTEAD)
+    arguments.check_read(params.train, "reward", INSTEAD)
     start = policy.read(policy_folder, params.model)
     if start.adapter:
         raise WimError(f"{policy_folder}: has an adapter; `wim train merge` makes one model of it, to be model.name")
