@@ -1,13 +1,13 @@
 """Runs at s3:// URLs, against an S3 server on loopback: the same bytes as here, whole objects, nobody's work lost."""
 
 import json
-import logging
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import chdir
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,13 @@ from builder.remote.objects import Objects
 from builder.remote.transfer import Transfer
 
 pytest.importorskip("s3fs", reason="s3fs is not installed: pip install -e '.[storage]'")
-pytest.importorskip("flask_cors", reason="moto's server is not installed: make setup-dev")
-pytest.importorskip("moto", reason="moto is not installed: make setup-dev")
+if not all(map(find_spec, ("moto", "flask_cors"))):
+    pytest.skip("moto and its server are not installed: make setup-dev", allow_module_level=True)
 
 Wim = Callable[..., int]
 Output = pytest.CaptureFixture[str]
 RUN = "s3://bucket/runs/mine"
+SERVER = Path(__file__).parents[1] / "s3_server.py"
 RECORDS = [
     {"prompt": f"question {p}", "completion": f"answer {p} {i}", "feedback": f"leaves out {'so ' * i} {p}", "rating": i}
     for p in range(4)
@@ -52,23 +53,31 @@ class Bucket:
 
     def __init__(self) -> None:
         from botocore.session import get_session
-        from moto.server import ThreadedMotoServer
 
-        logging.getLogger("werkzeug").setLevel(logging.ERROR)
-        self.server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-        self.server.start()
-        self.url = "http://{}:{}".format(*self.server.get_host_and_port())
+        command = [sys.executable, SERVER]
+        self.server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.url = f"http://127.0.0.1:{self._said()}"
         key = {"aws_access_key_id": "other", "aws_secret_access_key": "other", "region_name": "us-east-1"}
         self.client: Any = get_session().create_client("s3", endpoint_url=self.url, **key)
         self.client.create_bucket(Bucket="bucket")
 
     def stop(self) -> None:
-        self.server.stop()
-        self.server._server.server_close()  # or else it takes connections, and never answers
+        self._tell("stop")
 
     def start(self) -> None:
-        self.server._port = int(self.url.rpartition(":")[2])
-        self.server.start()
+        self._tell("start")
+
+    def end(self) -> None:
+        self.server.communicate()  # it ends with what it reads
+
+    def _tell(self, what: str) -> None:
+        assert self.server.stdin is not None
+        print(what, file=self.server.stdin, flush=True)
+        assert self._said() == "done"
+
+    def _said(self) -> str:
+        assert self.server.stdout is not None
+        return self.server.stdout.readline().strip()
 
     def clear(self) -> None:
         for key in self.all():
@@ -90,7 +99,7 @@ class Bucket:
 def served() -> Iterator[Bucket]:
     bucket = Bucket()
     yield bucket
-    bucket.stop()
+    bucket.end()
 
 
 def embed(run: Path) -> None:
