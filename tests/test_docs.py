@@ -24,6 +24,7 @@ TASKS = {
     "own rating": "docs/ratings.md#a-rating-of-your-own",
     "annotation by people": "docs/annotate.md",
     "publish": "docs/publish.md",
+    "learning from the words": "docs/refine.md",
     "reward model": "docs/reward_models.md",
     "cluster": "docs/cluster.md",
     "troubleshooting": "docs/troubleshooting.md",
