@@ -164,7 +164,7 @@ def _about(
     """What the table says: of the completions that there were, what their table says; of the rewritings beside it."""
     said = tables.read_metadata(files["completions"])
     settings = dict(said.get("params", {})) | {"refine": as_dict(params.refine), "seed": params.seed}
-    facts: dict[str, Any] = {name: said[name] for name in ("policy", "engine") if name in said}
+    facts: dict[str, Any] = {name: said[name] for name in ("policy", "also", "engine") if name in said}
     total = {name: said.get("usage", {}).get(name, 0) + count for name, count in usage.items()}
     facts |= {"usage": total, "refined_by": {"policy": by.about(), "engine": source.about(), "usage": usage}}
     return tables.metadata("refine", settings, files, **facts)

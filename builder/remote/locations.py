@@ -23,6 +23,7 @@ RUNS = ("run", "runs", "a", "b")
 WITH = {
     "eval": ("policy",),
     "evaluate": ("policy",),
+    "refine": ("refined",),
     "publish": ("policy", "adapter", "dataset"),
     "train": ("policy", "tensorboard"),
     "winrate": ("policy",),

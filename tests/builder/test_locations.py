@@ -23,6 +23,7 @@ def test_a_run_comes_with_the_folders_that_its_command_needs() -> None:
         Place("s3", "bucket/runs/mine", (), True),
         Place("hf", "me/model/p.yaml"),
     }
+    assert places("refine", RUN) == {Place("s3", "bucket/runs/mine", ("refined",), True)}
     assert places("evaluate", RUN, "--policy", "gs://b/policy") == {
         Place("s3", "bucket/runs/mine", ("policy",), True),
         Place("gs", "b/policy", None),
