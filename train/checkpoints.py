@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from builder import tables
+from builder.errors import TableError
 
 WORK = Path(".wim/train")
 UNTOLD = ("save_steps", "tensorboard", "throughput")
@@ -20,10 +21,19 @@ def last(work: Path, processes: int = 1) -> Path | None:
     """
     found = sorted(work.glob("checkpoint-*"), key=step, reverse=True)
     for checkpoint in found:
-        if (checkpoint / STATE).is_file() and len(list(checkpoint.glob("rng_state*"))) >= processes:
+        if _is_written(checkpoint / STATE) and len(list(checkpoint.glob("rng_state*"))) >= processes:
             return checkpoint
         shutil.rmtree(checkpoint)
     return None
+
+
+def _is_written(state: Path) -> bool:
+    """To its end: transformers does not write it at once."""
+    try:
+        tables.read_json(state)
+    except TableError:
+        return False
+    return True
 
 
 def step(checkpoint: Path) -> int:

@@ -223,7 +223,7 @@ def test_no_training_goes_on_from_another_number_of_processes(rounds: Any) -> No
 
     def fingerprint(*sets: str) -> str:
         given = params.load(None, [f"train.{setting}" for setting in sets])
-        return dpo._fingerprint(folder / "one", policy.base(given.model), given)
+        return dpo._fingerprint({"pairs": folder / "one/pairs.parquet"}, policy.base(given.model), given)
 
     assert fingerprint(TWO) != fingerprint()
     assert fingerprint("save_steps=3") == fingerprint()
