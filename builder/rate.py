@@ -13,7 +13,7 @@ import pyarrow as pa
 from builder import aside, judgements, ratings, spans, tables, vectors_in_order
 from builder.health import generic
 from builder.params import Params, Rate
-from builder.ratings import Rating, is_together, numerical, wim
+from builder.ratings import Rating, is_together, learns, numerical, wim
 from builder.ratings import Vectors as Lookup
 from builder.statuses import RatingStatus, Reason, WimStatus
 from builder.vectors import BLOCK, Block, Vectors
@@ -68,18 +68,21 @@ class _Run:
     def __init__(self, inputs: Mapping[str, Path], params: Params, wanted: Mapping[str, Rating]) -> None:
         self.inputs, self.params = inputs, params
         self.stored = judgements.Stored(inputs["completions"], inputs["feedback"], inputs.get("prompts"))
-        self.together = [rating for rating in wanted.values() if is_together(rating)]
-        self.alone = [wim.Rating(params), *(rating for rating in wanted.values() if not is_together(rating))]
+        self.wanted = wanted
+        self.together = {name: rating for name, rating in wanted.items() if is_together(rating) and not learns(rating)}
+        alone = (rating for name, rating in wanted.items() if name not in self.together)
+        self.alone = [wim.Rating(params), *alone]
 
     def rated(self, texts: generic.Collected) -> Iterator[pl.DataFrame]:
         """The ratings, span by span; ``texts`` gets to see each block."""
+        ratings.learn(self.wanted.values(), self._frames)
         wholes, done = self._together(), 0
         with vectors_in_order.lookups(self.inputs["embeddings"], self._texts) as lookups:
             for frame in self._frames():
                 rated = []
                 for block in _blocks(frame):
                     vectors = Block(next(lookups))
-                    rated.append(_rated(block, vectors, self.params, wholes.slice(done, len(block))))
+                    rated.append(_rated(block, vectors, self.params, self.wanted, wholes.slice(done, len(block))))
                     texts.add(block, vectors)
                     del vectors  # before the next block's are read
                     done += len(block)
@@ -95,22 +98,22 @@ class _Run:
                 yield [column for rating in self.alone for column in rating.texts(block)]
 
     def _together(self) -> pl.DataFrame:
-        """As ``_together``: only here all judgements are held at once, with the texts that are read."""
+        """As ``_together``, of those that do not learn: only here all judgements are held, with the texts they read."""
         if not self.together:
             return pl.DataFrame()
         completions = tables.read(self.inputs["completions"], "completions", judgements.COMPLETIONS)
         feedback = tables.read(self.inputs["feedback"], "feedback", judgements.FEEDBACK)
         frame = judgements.collect(completions, feedback)
         del completions, feedback
-        if not any(rating.uses & {"completion", "length"} for rating in self.together):
+        if not any(rating.uses & {"completion", "length"} for rating in self.together.values()):
             frame = frame.drop("text")
-        if ratings.reads_prompts(self.together):
+        if ratings.reads_prompts(self.together.values()):
             prompts = tables.read(self.inputs["prompts"], "prompts", judgements.PROMPTS)
             frame = judgements.with_prompts(frame, prompts)
         with contextlib.ExitStack() as opened:
             file = self.inputs["embeddings"]
             held = functools.cache(lambda: opened.enter_context(contextlib.closing(Vectors(file))))
-            return _together(frame.with_columns(on_scale(self.params)), lambda texts: held()(texts), self.params)
+            return _together(frame.with_columns(on_scale(self.params)), lambda texts: held()(texts), self.together)
 
 
 def _blocks(frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
@@ -123,8 +126,9 @@ def rate(frame: pl.DataFrame, vectors: Lookup, params: Params) -> pl.DataFrame:
 
     Columns beyond the schema hold the further ratings of ``rate.also``, and ``disagreement``.
     """
-    frame = frame.with_columns(on_scale(params))
-    return _with_disagreement(_rated(frame, vectors, params, _together(frame, vectors, params)))
+    frame, wanted = frame.with_columns(on_scale(params)), ratings.wanted(params)
+    together = {name: rating for name, rating in wanted.items() if is_together(rating)}
+    return _with_disagreement(_rated(frame, vectors, params, wanted, _together(frame, vectors, together)))
 
 
 def _with_disagreement(rated: pl.DataFrame) -> pl.DataFrame:
@@ -139,13 +143,14 @@ def _disagreement() -> pl.Expr:
     return pl.when(rewards.count().over("completion_id") > 1).then(rewards.std(ddof=0).over("completion_id"))
 
 
-def _together(frame: pl.DataFrame, vectors: Lookup, params: Params) -> pl.DataFrame:
-    """The columns of those wanted ratings that read all judgements of a run at once (builder.ratings)."""
-    wanted = ratings.wanted(params)
-    return frame.select(r.rate(frame, vectors).alias(name) for name, r in wanted.items() if is_together(r))
+def _together(frame: pl.DataFrame, vectors: Lookup, together: Mapping[str, Rating]) -> pl.DataFrame:
+    """The columns of those ratings that read all judgements of a run at once (builder.ratings)."""
+    return frame.select(rating.rate(frame, vectors).alias(name) for name, rating in together.items())
 
 
-def _rated(frame: pl.DataFrame, vectors: Lookup, params: Params, wholes: pl.DataFrame) -> pl.DataFrame:
+def _rated(
+    frame: pl.DataFrame, vectors: Lookup, params: Params, wanted: Mapping[str, Rating], wholes: pl.DataFrame
+) -> pl.DataFrame:
     """``rate`` of a block of judgements, with their rows of ``_together``."""
     number, text = numerical.Rating(params).rate(frame, vectors), wim.Rating(params).rate(frame, vectors)
     known = {"numerical": number, "wim": text} | wholes.to_dict()
@@ -156,17 +161,19 @@ def _rated(frame: pl.DataFrame, vectors: Lookup, params: Params, wholes: pl.Data
         wim.missingness(text, vectors(wim.missing_text(frame))),
         pl.col("text").str.len_chars().cast(pl.Int32).alias("length"),
     )
-    method = ratings.load(params.rate.method, params)
-    rated = rated.with_columns(_column(params.rate.method, frame, vectors, params, known).alias("reward"))
-    rated = rated.with_columns(reason(method).alias("reason"))
+    method = params.rate.method
+    rated = rated.with_columns(_column(method, frame, vectors, wanted, known).alias("reward"))
+    rated = rated.with_columns(reason(wanted[method]).alias("reason"))
     ratable = pl.col("reason").is_null()
     rated = rated.with_columns(pl.when(ratable).then("reward").alias("reward"), ratable.alias("ratable"))
-    also = [_column(name, frame, vectors, params, known).alias(name) for name in _also(params)]
+    also = [_column(name, frame, vectors, wanted, known).alias(name) for name in _also(params)]
     return rated.select(tables.SCHEMAS["ratings"].names).with_columns(also)
 
 
-def _column(name: str, frame: pl.DataFrame, vectors: Lookup, params: Params, known: dict[str, pl.Series]) -> pl.Series:
-    return known[name] if name in known else ratings.load(name, params).rate(frame, vectors)
+def _column(
+    name: str, frame: pl.DataFrame, vectors: Lookup, wanted: Mapping[str, Rating], known: dict[str, pl.Series]
+) -> pl.Series:
+    return known[name] if name in known else wanted[name].rate(frame, vectors)
 
 
 def _also(params: Params) -> list[str]:

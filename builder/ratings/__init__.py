@@ -1,6 +1,6 @@
 """Ratings: how a judgement becomes a number, higher is better. One file per rating."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -25,7 +25,10 @@ class Rating(Protocol):
 
     A class with ``together = True`` compares judgements with each other, learns from them, or loads a model: ``rate``
     is then called once, with all judgements of the run, and not block by block; they have the column ``text`` if it
-    uses completion or length. A class may say by ``null_reason``
+    uses completion or length. With ``learns = True`` beside it, all are not held for it where the run is large:
+    ``learn(frames)``, called before, may read them some at a time as often as it likes (``frames()`` gives them anew),
+    and ``rate`` then gets blocks of them; without it ``rate`` gets all and learns from these. A class may say by
+    ``null_reason``
     why it gives none for a judgement that it can read (default: a vector has no direction), and by
     ``combines = True`` that it is made of other ratings.
     """
@@ -52,6 +55,18 @@ def asked(ratings: Mapping[str, Rating]) -> dict[str, Any]:
 def is_together(rating: Rating) -> bool:
     """Whether a rating wants all judgements of a run at once."""
     return bool(getattr(rating, "together", False))
+
+
+def learns(rating: Rating) -> bool:
+    """Whether a rating that wants all judgements takes them some at a time."""
+    return bool(getattr(rating, "learns", False))
+
+
+def learn(ratings: Iterable[Rating], frames: Callable[[], Iterator[pl.DataFrame]]) -> None:
+    """Lets those that learn from a run's judgements do so, before blocks of these are rated."""
+    for rating in ratings:
+        if learns(rating):
+            cast(Any, rating).learn(frames)
 
 
 def wanted(params: Params) -> dict[str, Rating]:

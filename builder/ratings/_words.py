@@ -15,26 +15,87 @@ LEAST = 3
 """Texts that hold a word or pair: what fewer hold tells nothing of the others."""
 
 
+MERGED = 1 << 20
+"""Words and pairs that are counted before they are put to those that are known."""
+
+Features = NDArray[np.uint64]
+
+
 def matrix(texts: pl.Series) -> "csr_matrix":
-    """[texts, words and pairs] float32: 1 + log(count), times its rarity, rows of length 1 (sublinear tf-idf).
+    """``Weights.matrix`` of the texts that the weights are taken from."""
+    counts = Counts()
+    counts.add(texts)
+    return counts.weights().matrix(texts)
 
-    Rarity is log((1 + texts) / (1 + texts with it)) + 1, as scikit-learn's smooth idf. A text without any known word
-    is a row of zeros.
+
+class Counts:
+    """How many texts hold each word or pair, of texts that come in blocks. Held are 12 bytes for each."""
+
+    def __init__(self) -> None:
+        self.texts, self.waiting = 0, list[tuple[Features, NDArray[np.int64]]]()
+        self.known, self.held = np.empty(0, np.uint64), np.empty(0, np.uint32)
+
+    def add(self, texts: pl.Series) -> None:
+        """Further texts; null holds nothing."""
+        row, feature = features(texts)
+        known, column = np.unique(feature, return_inverse=True)
+        once = np.unique(row * len(known) + column) % max(len(known), 1)
+        self.texts += len(texts)
+        self.waiting.append((known, np.bincount(once, minlength=len(known))))
+        if sum(len(found) for found, _ in self.waiting) > max(MERGED, len(self.known) // 4):
+            self._merge()
+
+    def weights(self) -> "Weights":
+        """By all texts so far."""
+        self._merge()
+        kept = self.held >= LEAST
+        return Weights(self.known[kept], np.log((1 + self.texts) / (1 + self.held[kept].astype(np.int64))) + 1)
+
+    def _merge(self) -> None:
+        found = np.concatenate([np.empty(0, np.uint64), *(known for known, _ in self.waiting)])
+        counts = np.concatenate([np.empty(0, np.int64), *(held for _, held in self.waiting)])
+        self.waiting = []
+        found, place = np.unique(found, return_inverse=True)
+        counts = np.bincount(place, counts, minlength=len(found)).astype(np.uint32)
+        place, there = _places(self.known, found)
+        self.held[place[there]] += counts[there]
+        self.known = np.insert(self.known, place[~there], found[~there])
+        self.held = np.insert(self.held, place[~there], counts[~there])
+
+
+class Weights:
+    """Words and pairs that count, sorted by their 64 bits, and the rarity of each.
+
+    Rarity is log((1 + texts) / (1 + texts with it)) + 1, as scikit-learn's smooth idf.
     """
-    from scipy.sparse import csr_matrix, diags_array
 
-    row, feature = features(texts)
-    known, column = np.unique(feature, return_inverse=True)
-    cell, count = np.unique(row * len(known) + column, return_counts=True)
-    row, column = np.divmod(cell, max(len(known), 1))
-    held = np.bincount(column, minlength=len(known))
-    kept = held[column] >= LEAST
-    row, column, count = row[kept], column[kept], count[kept]
-    values = (1 + np.log(count)) * (np.log((1 + len(texts)) / (1 + held[column])) + 1)
-    names, column = np.unique(column, return_inverse=True)
-    found = csr_matrix((values, (row, column)), shape=(len(texts), len(names)))
-    lengths = np.sqrt(np.asarray(found.multiply(found).sum(axis=1)).ravel())
-    return csr_matrix(diags_array(1 / np.where(lengths > 0, lengths, 1)) @ found).astype(np.float32)
+    def __init__(self, known: Features, rarity: NDArray[np.float64]) -> None:
+        self.known, self.rarity = known, rarity
+
+    def matrix(self, texts: pl.Series) -> "csr_matrix":
+        """[texts, words and pairs] float32: 1 + log(count), times its rarity, rows of length 1 (sublinear tf-idf).
+
+        A text without any known word is a row of zeros.
+        """
+        from scipy.sparse import csr_matrix, diags_array
+
+        row, feature = features(texts)
+        column, there = _places(self.known, feature)
+        count_of = row[there] * len(self.known) + column[there]
+        cell, count = np.unique(count_of, return_counts=True)
+        row, column = np.divmod(cell, max(len(self.known), 1))
+        values = (1 + np.log(count)) * self.rarity[column]
+        found = csr_matrix((values, (row, column)), shape=(len(texts), len(self.known)))
+        lengths = np.sqrt(np.asarray(found.multiply(found).sum(axis=1)).ravel())
+        return csr_matrix(diags_array(1 / np.where(lengths > 0, lengths, 1)) @ found).astype(np.float32)
+
+
+def _places(known: Features, asked: Features) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Where each stands among ``known``, which are sorted, and whether it does."""
+    place = np.searchsorted(known, asked)
+    if not len(known):
+        return place, np.zeros(len(asked), np.bool_)
+    return place, known[np.minimum(place, len(known) - 1)] == asked
 
 
 def features(texts: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:

@@ -11,7 +11,7 @@ import polars as pl
 from builder import ratings
 from builder.errors import ParamsError
 from builder.params import Params
-from builder.ratings import Vectors
+from builder.ratings import Vectors, calibrated
 from builder.statuses import Reason
 from builder.vectors import BLOCK, Block
 
@@ -33,10 +33,15 @@ class Rating:
         self.parts = {name: ratings.load(name, params) for name in params.rate.weights}
         self.weights = params.rate.weights
         self.uses = frozenset({"truth"}).union(*(part.uses for part in self.parts.values()))
-        self.together = any(ratings.is_together(part) for part in self.parts.values())
+        together = [part for part in self.parts.values() if ratings.is_together(part)]
+        self.together, self.learns = bool(together), bool(together) and all(map(ratings.learns, together))
 
     def texts(self, judgements: pl.DataFrame) -> list[pl.Series]:
         return [column for part in self.parts.values() for column in part.texts(judgements)]
+
+    def learn(self, frames: calibrated.Frames) -> None:
+        """As builder.ratings."""
+        ratings.learn(self.parts.values(), frames)
 
     def rate(self, judgements: pl.DataFrame, vectors: Vectors) -> pl.Series:
         total = pl.zeros(len(judgements), pl.Float64, eager=True)

@@ -8,7 +8,7 @@ length.
 import polars as pl
 
 from builder.params import Params
-from builder.ratings import Vectors, refined
+from builder.ratings import Vectors, calibrated, refined
 from builder.statuses import Reason
 
 PER_E_FOLD = 0.06
@@ -19,7 +19,7 @@ class Rating:
     """Null where ``refined`` is."""
 
     uses = frozenset({"number", "text", "length"})
-    together = True
+    together = learns = True
     combines = True
     null_reason = Reason.UNCALIBRATED
 
@@ -29,6 +29,10 @@ class Rating:
     def texts(self, judgements: pl.DataFrame) -> list[pl.Series]:
         del judgements
         return []
+
+    def learn(self, frames: calibrated.Frames) -> None:
+        """As builder.ratings."""
+        self.refined.learn(frames)
 
     def rate(self, judgements: pl.DataFrame, vectors: Vectors) -> pl.Series:
         length = judgements["text"].str.len_chars().clip(1).log()

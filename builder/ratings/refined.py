@@ -18,7 +18,7 @@ class Rating:
     """Both centred as R is. Null where the number is, or where the judge gave too few numbers to learn from."""
 
     uses = frozenset({"number", "text"})
-    together = True
+    together = learns = True
     combines = True
     null_reason = Reason.UNCALIBRATED
 
@@ -28,6 +28,10 @@ class Rating:
     def texts(self, judgements: pl.DataFrame) -> list[pl.Series]:
         del judgements
         return []
+
+    def learn(self, frames: calibrated.Frames) -> None:
+        """As builder.ratings."""
+        self.calibrated.learn(frames)
 
     def rate(self, judgements: pl.DataFrame, vectors: Vectors) -> pl.Series:
         words = self.calibrated.rate(judgements, vectors)

@@ -198,13 +198,13 @@ from pathlib import Path
 from builder import params, rate, vectors
 
 vectors.IN_MEMORY = 1 << 20
-rate.run(Path(sys.argv[1]), params.load(None))
+rate.run(Path(sys.argv[1]), params.load(None, [f"rate.method={sys.argv[2]}"]))
 # Not ru_maxrss, in which the tests' own process counts.
 print(next(int(line.split()[1]) // 1024 for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 
 
-def peak(folder: Path, count: int) -> int:
+def peak(folder: Path, count: int, method: str) -> int:
     """Megabytes at most while so many completions are rated, with texts of 500 letters and vectors of 128 bytes."""
     folder.mkdir()
     long = " ".join(["word"] * 100)
@@ -227,11 +227,17 @@ def peak(folder: Path, count: int) -> int:
             columns = [[text_id(text) for text in texts], column, np.ones(count, np.int32), np.zeros(count, bool)]
             out.write_table(pa.table(columns, names=schema.names).cast(schema), row_group_size=tables.ROW_GROUP)
     environment = os.environ | {"PYTHONPATH": str(ROOT), "POLARS_MAX_THREADS": "2", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", MADE, str(folder)]
+    command = [sys.executable, "-c", MADE, str(folder), method]
     return int(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
 
 
 def test_memory_hardly_grows_with_the_completions(tmp_path: Path) -> None:
     """180,000 more judgements at once would be 180 MB of text and 46 MB of vectors, and as much again on the way."""
-    few, many = peak(tmp_path / "few", 70_000), peak(tmp_path / "many", 250_000)
+    few, many = peak(tmp_path / "few", 70_000, "wim"), peak(tmp_path / "many", 250_000, "wim")
     assert many - few < 90, (few, many)
+
+
+def test_memory_hardly_grows_with_the_judgements_that_are_learned_from(tmp_path: Path) -> None:
+    """The words and pairs of 36,000 more judgements at once would be 500 MB; what is held of each are 46 bytes."""
+    few, many = peak(tmp_path / "few", 18_000, "refined"), peak(tmp_path / "many", 54_000, "refined")
+    assert many - few < 120, (few, many)
