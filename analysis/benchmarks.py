@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from builder import models, policy, tables
+from builder import tables
 from builder.errors import ParamsError, TableError, WimError
 from builder.evaluate import bootstrap
+from builder.language import models, policy
+from builder.language.policy import Policy
 from builder.params import Eval, Params
-from builder.policy import Policy
 from builder.tables import first_line
 
 Numbers = NDArray[np.float64]

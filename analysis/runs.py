@@ -8,12 +8,13 @@ from typing import Any
 
 import polars as pl
 
-from builder import spans, tables
+from builder import tables
 from builder.compare import MEAN, scaled
 from builder.errors import TableError
 from builder.params import Rating
 from builder.remote import locations
 from builder.statuses import Reason
+from builder.streams import spans
 
 COUNTED = {"prompts", "completions", "judgements", "pairs", "methods"}
 EVALUATED = {f"{part}{end}" for part in ("", "base_") for end in ("mean", "low", "high")}

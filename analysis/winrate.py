@@ -15,12 +15,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from analysis.runs import named
-from builder import generate, ids, models, pairwise, panel, tables
+from builder import generate, ids, tables
 from builder.engines import Request, Sampling
 from builder.errors import TableError
 from builder.evaluate import bootstrap
+from builder.judging import pairwise, panel
+from builder.language import models
+from builder.language.policy import Policy
 from builder.params import Params
-from builder.policy import Policy
 
 Numbers = NDArray[np.float64]
 

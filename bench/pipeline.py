@@ -85,8 +85,10 @@ def settings(engine: str, rows: int) -> Any:
 
 def bare(engine: str, rows: int) -> None:
     """The engine with all requests of both stages, and nothing else."""
-    from builder import asking, complete, ids, panel, plugins, policy, tables
+    from builder import complete, ids, plugins, tables
     from builder.engines import Request
+    from builder.judging import asking, panel
+    from builder.language import policy
 
     given = settings(engine, rows)
     by = policy.base(given.model)
@@ -112,7 +114,8 @@ def bare(engine: str, rows: int) -> None:
 
 def stages(engine: str, rows: int) -> None:
     """The stages, from the prompts table to the tables of completions and feedback."""
-    from builder import complete, generate, judge, policy
+    from builder import complete, generate, judge
+    from builder.language import policy
 
     given = settings(engine, rows)
     source = generate.Lazy(given, [policy.base(given.model)])

@@ -63,7 +63,7 @@ def sample(count: int) -> "pl.DataFrame":
 def ours(pairs: "pl.DataFrame", start: Any, params: Any) -> tuple[Any, float]:
     """A trainer as `wim train dpo` makes it, and the seconds that the reference took."""
     from train import dpo
-    from train.trainer import assemble
+    from train.preferences.trainer import assemble
 
     trainer = assemble(pairs, start, params, Path("work"), Path("run"))
     began = time.perf_counter()
@@ -79,7 +79,7 @@ def stock(pairs: "pl.DataFrame", start: Any, params: Any) -> Any:
     from trl import DPOConfig, DPOTrainer
     from trl.trainer.dpo_trainer import DataCollatorForPreference
 
-    from builder import models
+    from builder.language import models
 
     settings = params.train
 
@@ -192,8 +192,8 @@ def text(found: dict[str, float], steps: int, pairs: int) -> str:
 
 def first_round(pairs: "pl.DataFrame", params: Any, folder: Path) -> Any:
     """A policy that a round has trained, to start from."""
-    from builder import policy
-    from builder.policy import Policy
+    from builder.language import policy
+    from builder.language.policy import Policy
     from train import adapter
 
     base, here = policy.base(params.model), Path.cwd()

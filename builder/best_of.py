@@ -7,8 +7,8 @@ import polars as pl
 
 from builder import generate, ids
 from builder.engines import Request, Sampling
+from builder.language.policy import Policy
 from builder.params import Params
-from builder.policy import Policy
 from builder.reward_model import scores
 
 

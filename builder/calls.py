@@ -57,10 +57,10 @@ def judge(arguments: Namespace) -> Any:
         raise UsageError("a batch service judges with judge.model; --policy goes with neither --export nor --import")
     if arguments.export:
         form = arguments.format or "openai"
-        result = _call("builder.batch:export", arguments.run, _params(arguments), arguments.export, form)
+        result = _call("builder.judging.batch:export", arguments.run, _params(arguments), arguments.export, form)
     else:
-        result = _call("builder.batch:import_results", arguments.run, _params(arguments), arguments.results)
-    arguments.text = lambda _: _call("builder.batch:text", result)
+        result = _call("builder.judging.batch:import_results", arguments.run, _params(arguments), arguments.results)
+    arguments.text = lambda _: _call("builder.judging.batch:text", result)
     return result
 
 
@@ -127,8 +127,8 @@ def publish(arguments: Namespace) -> Any:
 
 
 def base(arguments: Namespace) -> Any:
-    base = _call("builder.policy:base", _params(arguments).model)
-    _call("builder.policy:write", arguments.folder, base)
+    base = _call("builder.language.policy:base", _params(arguments).model)
+    _call("builder.language.policy:write", arguments.folder, base)
     return {"policy": str(arguments.folder)}
 
 
@@ -137,7 +137,7 @@ def train(arguments: Namespace) -> Any:
         raise UsageError("PPO has left TRL, and there is no loop of our own: take `wim train grpo` (or its rloo)")
     arguments.run.mkdir(parents=True, exist_ok=True)
     given = (arguments.run, _params(arguments), arguments.policy)
-    return _call("train.launch:run", f"train.{arguments.method}", given, arguments.words)
+    return _call("train.running.launch:run", f"train.{arguments.method}", given, arguments.words)
 
 
 def report(arguments: Namespace) -> Any:

@@ -14,10 +14,12 @@ from typing import Any
 
 import polars as pl
 
-from builder import generate, ids, judgements, policy, rows, spans, tables
+from builder import generate, ids, judgements, rows, tables
 from builder.engines import Request, Sampling
+from builder.language import policy
+from builder.language.policy import Policy
 from builder.params import Params
-from builder.policy import Policy
+from builder.streams import spans
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from builder import models, ratings, rows, tables, wanted
+from builder import ratings, rows, tables, wanted
 from builder.encoder import Encoder, model_name
 from builder.ids import digest
+from builder.language import models
 from builder.params import Embed, Params
 
 WINDOW = 16_384

@@ -16,10 +16,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from builder import best_of, generate, ids, policy, tables
+from builder import best_of, generate, ids, tables
 from builder.engines import Request, Sampling
+from builder.language import policy
+from builder.language.policy import Policy
 from builder.params import Evaluate, Params
-from builder.policy import Policy
 from builder.reward_model import scores
 
 RESAMPLES = 10_000

@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from builder import engines, plugins, rows
-from builder.blocks import as_dict
 from builder.engines import Completion, Request, Sampling
 from builder.errors import EngineError
 from builder.ids import canonical_json, digest
+from builder.language.policy import Policy
 from builder.params import Params
-from builder.policy import Policy
+from builder.params.blocks import as_dict
 
 VERSION = 1
 """Raised when this code makes another text of the same request and settings: rows from before then count no more."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from builder.chat import Message
+from builder.language.chat import Message
 
 _CANONICAL = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 

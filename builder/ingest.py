@@ -18,10 +18,11 @@ from typing import Any, NamedTuple
 import polars as pl
 import pyarrow as pa
 
-from builder import ids, panel, records, tables
-from builder.chat import Message
+from builder import ids, records, tables
 from builder.errors import InputError, UsageError
 from builder.judges import Judge, Reading
+from builder.judging import panel
+from builder.language.chat import Message
 from builder.params import Params
 from builder.records import Bad, FieldError, Record, Rejected
 from builder.statuses import RatingStatus, Reason, WimStatus

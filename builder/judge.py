@@ -1,6 +1,6 @@
 """judge: completions -> feedback.parquet. Every attempt is kept; the judge's words stay beside the reading.
 
-A judge that compares completions also leaves comparisons.parquet (builder.comparisons).
+A judge that compares completions also leaves comparisons.parquet (builder.judging.comparisons).
 """
 
 import sys
@@ -13,16 +13,19 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from builder import asking, comparisons, generate, judgements, models, panel, ratings, rows, spans, tables
-from builder.asking import Attempt
-from builder.blocks import as_dict
-from builder.comparisons import Compared
+from builder import generate, judgements, ratings, rows, tables
 from builder.errors import TableError
-from builder.judged import Asked, frames
 from builder.judges import compares, has_aspects, has_text
-from builder.panel import Juror
+from builder.judging import asking, comparisons, panel
+from builder.judging.asking import Attempt
+from builder.judging.comparisons import Compared
+from builder.judging.judged import Asked, frames
+from builder.judging.panel import Juror
+from builder.language import models
 from builder.params import Params
+from builder.params.blocks import as_dict
 from builder.statuses import WimStatus
+from builder.streams import spans
 
 ASPECTS = pa.field("aspects", pa.string())
 """Beyond the schema of feedback, where a judge gives them: the numbers behind the rating, as JSON."""
@@ -34,7 +37,7 @@ Attempts = Sequence[Attempt[rows.Rows]]
 class Made:
     """Judgements by what their text is; ``attempts`` counts every answer asked for, ``usage`` what they took.
 
-    ``verdicts``: of judges that compare (builder.comparisons.summary).
+    ``verdicts``: of judges that compare (builder.judging.comparisons.summary).
     """
 
     judgements: int

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import polars as pl
 
-from builder import spans, tables
+from builder import tables
 from builder.errors import TableError
 from builder.statuses import RatingStatus, Reason, WimStatus
+from builder.streams import spans
 
 COMPLETIONS = ("completion_id", "prompt_id", "text")
 FEEDBACK = (

@@ -11,15 +11,16 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from builder import ids, judgements, paired, parts, spans, stats, tables
-from builder.by_hash import Sorter, sorter
+from builder import ids, judgements, paired, stats, tables
 from builder.compare import TOGETHER, JudgedPairs, Rows, comparable, judged_pairs
 from builder.errors import TableError
 from builder.health import measure
 from builder.health.draw import Draw
 from builder.params import Pair, Params
-from builder.parts import Part
 from builder.statuses import Reason
+from builder.streams import parts, spans
+from builder.streams.by_hash import Sorter, sorter
+from builder.streams.parts import Part
 from builder.truncated import Truncated
 
 READS = {"verifier": ("verifier",), "combined": ("weights", "verifier")}

@@ -5,8 +5,8 @@ import polars as pl
 from builder import ids, tables
 from builder.compare import DECIMALS, MEAN, TOGETHER, JudgedPairs, Rows, scaled
 from builder.params import Params
-from builder.parts import Part
 from builder.statuses import WimStatus
+from builder.streams.parts import Part
 
 
 def rows(judged: JudgedPairs, taken: Rows, read: Part, params: Params, arm: str, round_index: int) -> pl.DataFrame:

@@ -10,7 +10,7 @@ import polars as pl
 
 from builder import decontaminate, ids, records, tables
 from builder.errors import InputError
-from builder.models import ROOT
+from builder.language.models import ROOT
 from builder.params import Params
 from builder.records import Bad, FieldError, Record, Rejected
 

@@ -10,13 +10,14 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from builder import aside, judgements, ratings, spans, tables, vectors_in_order
+from builder import judgements, ratings, tables
 from builder.health import generic
 from builder.params import Params, Rate
 from builder.ratings import Rating, is_together, learns, numerical, wim
 from builder.ratings import Vectors as Lookup
 from builder.statuses import RatingStatus, Reason, WimStatus
-from builder.vectors import BLOCK, Block, Vectors
+from builder.streams import aside, spans, vectors_in_order
+from builder.streams.vectors import BLOCK, Block, Vectors
 
 
 @dataclass(frozen=True)

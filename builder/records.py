@@ -20,8 +20,8 @@ import orjson
 import pyarrow as pa
 
 from builder import tables
-from builder.chat import ROLES, Message
 from builder.errors import InputError
+from builder.language.chat import ROLES, Message
 from builder.remote.locations import named
 
 KINDS = (".jsonl", ".json", ".csv", ".parquet")

@@ -14,13 +14,15 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from builder import generate, ids, judgements, policy, refine_plan, refined, rewrite, rows, spans, tables
-from builder.blocks import as_dict
-from builder.by_hash import Sorter, sorter
+from builder import generate, ids, judgements, refine_plan, refined, rewrite, rows, tables
 from builder.engines import Request, Sampling
 from builder.errors import TableError, WimError
+from builder.language import policy
+from builder.language.policy import Policy
 from builder.params import Params, Refine
-from builder.policy import Policy
+from builder.params.blocks import as_dict
+from builder.streams import spans
+from builder.streams.by_hash import Sorter, sorter
 
 HELD = 4 * rows.BLOCK
 """Rows that are written at once."""

@@ -5,8 +5,8 @@ A completion stands where a policy writes it, in a turn of its own; what a judge
 
 from collections.abc import Sequence
 
-from builder.chat import Message
 from builder.judges import _asking
+from builder.language.chat import Message
 
 MARKS = ("missing",)
 _DATA = """\

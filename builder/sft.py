@@ -16,16 +16,17 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from builder import embed, ids, judgements, parts, refined, rewrite, spans, tables
-from builder.blocks import as_dict
-from builder.by_hash import sorter
-from builder.chat import Message
+from builder import embed, ids, judgements, refined, rewrite, tables
 from builder.compare import comparable
 from builder.errors import TableError
+from builder.language.chat import Message
 from builder.params import Params
-from builder.parts import Part
+from builder.params.blocks import as_dict
 from builder.ratings.wim import cosines
 from builder.statuses import WimStatus
+from builder.streams import parts, spans
+from builder.streams.by_hash import sorter
+from builder.streams.parts import Part
 
 COLUMNS = tables.SCHEMAS["sft"].names
 HELD = 16_384

@@ -17,8 +17,8 @@ from builder import judgements, tables
 from builder.compare import JudgedPairs, comparable, judged_pairs, scaled
 from builder.errors import TableError
 from builder.params import Params
-from builder.parts import Part
 from builder.statuses import RatingStatus, Reason, WimStatus
+from builder.streams.parts import Part
 
 
 @dataclass(frozen=True)

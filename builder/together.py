@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from builder import complete, generate, judge, panel, policy
+from builder import complete, generate, judge
 from builder.errors import EngineError
+from builder.judging import panel
+from builder.language import policy
 from builder.params import Params
 
 

@@ -7,7 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from builder import tables
-from builder.vectors import keys_of
+from builder.streams.vectors import keys_of
 
 Keys = NDArray[np.uint64]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from builder import judgements, ratings
 from builder.params import Params
 from builder.ratings import Rating
-from builder.vectors import keys_of
+from builder.streams.vectors import keys_of
 
 
 def methods(params: Params) -> dict[str, Rating]:

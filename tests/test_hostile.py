@@ -14,11 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from builder import chat, control, tables
-from builder.chat import Message
+from builder import tables
 from builder.errors import EngineError
 from builder.judges import aspects, pairwise
 from builder.judges.wim import Judge
+from builder.language import chat, control
+from builder.language.chat import Message
 from builder.statuses import Reason, WimStatus
 
 JUDGE = Judge((1, 10))

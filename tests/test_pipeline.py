@@ -93,7 +93,7 @@ def test_the_four_arms_are_the_papers(name: str) -> None:
 
 
 def test_the_papers_judge_searches_contrastively_and_not_by_vllm() -> None:
-    from builder.panel import who
+    from builder.judging.panel import who
 
     settings = params.load(ROOT / "configs/paper.yaml", [], "wim-moving")
     assert (settings.engine.name, who(settings, None)[0].engine.name) == ("vllm", "transformers")

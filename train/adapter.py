@@ -5,9 +5,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from builder import models, policy, tables
+from builder import tables
+from builder.language import models, policy
+from builder.language.policy import Policy
 from builder.params import Params
-from builder.policy import Policy
 
 COPY = "ref"
 """TRL's name for its copy of the adapter that training starts from."""

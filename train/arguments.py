@@ -6,11 +6,11 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from builder import models
 from builder.errors import ParamsError
+from builder.language import models
 from builder.params import Params, Train
-from train import machine, workers
-from train.progress import progress
+from train.running import machine, workers
+from train.running.progress import progress
 
 
 def prepare(params: Params) -> None:

@@ -14,16 +14,19 @@ from typing import Any
 
 import polars as pl
 
-from builder import policy, rows, tables
-from builder.blocks import as_dict
+from builder import rows, tables
 from builder.errors import WimError
 from builder.ids import file_sha256, fingerprint
+from builder.language import policy
+from builder.language.policy import Policy
 from builder.params import Params
-from builder.params_train import LISTWISE
-from builder.policy import Policy
-from train import adapter, checkpoints, checks, lists, metrics, offset, reference, throughput, weight, workers
-from train.pairs import COLUMNS, ordered, trainable, without_control_strings
-from train.trainer import assemble
+from builder.params.blocks import as_dict
+from builder.params.train import LISTWISE
+from train import adapter
+from train.preferences import checks, lists, offset, reference, weight
+from train.preferences.pairs import COLUMNS, ordered, trainable, without_control_strings
+from train.preferences.trainer import assemble
+from train.running import checkpoints, metrics, throughput, workers
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,18 @@ from typing import Any
 
 import polars as pl
 
-from builder import policy, rows, tables
-from builder.blocks import as_dict
+from builder import rows, tables
 from builder.compare import DECIMALS
 from builder.errors import TableError, WimError
 from builder.ids import file_sha256, fingerprint
+from builder.language import policy
+from builder.language.policy import Policy
 from builder.params import Params
-from builder.policy import Policy
-from train import adapter, arguments, checkpoints, metrics, workers
-from train.pairs import without_control_strings
+from builder.params.blocks import as_dict
+from train import adapter, arguments
+from train.preferences.pairs import without_control_strings
 from train.reward_model import texts
+from train.running import checkpoints, metrics, workers
 
 TABLES = ("prompts", "completions", "ratings")
 INSTEAD = {

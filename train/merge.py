@@ -5,8 +5,9 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder import models, policy, tables
+from builder import tables
 from builder.errors import WimError
+from builder.language import models, policy
 from builder.params import Params
 
 

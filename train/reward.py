@@ -12,18 +12,21 @@ from typing import Any
 
 import polars as pl
 
-from builder import ids, models, policy, rows, tables
-from builder.blocks import as_dict
+from builder import ids, rows, tables
 from builder.errors import TableError, WimError
+from builder.language import models, policy
+from builder.language.policy import Policy
 from builder.params import Params
-from builder.policy import Policy
+from builder.params.blocks import as_dict
 from builder.reward_model import stored
 from builder.reward_model.stored import Stored
 from builder.reward_model.tokens import Tokens
-from train import adapter, arguments, checkpoints, metrics, pairs
+from train import adapter, arguments
+from train.preferences import pairs
 from train.reward_model import aspects, assemble, examples, texts
 from train.reward_model.aspects import Aspects
 from train.reward_model.targets import Targets
+from train.running import checkpoints, metrics
 
 FOLDER = "reward"
 INSTEAD = {

@@ -10,17 +10,20 @@ from typing import Any
 
 import polars as pl
 
-from builder import policy, rows, tables
-from builder.blocks import as_dict
+from builder import rows, tables
 from builder.errors import WimError
 from builder.ids import file_sha256, fingerprint
+from builder.language import policy
+from builder.language.policy import Policy
 from builder.params import Params, Train
-from builder.policy import Policy
-from train import adapter, arguments, checkpoints, checks, metrics, workers
-from train.pairs import without_control_strings
+from builder.params.blocks import as_dict
+from train import adapter, arguments
+from train.preferences import checks
+from train.preferences.pairs import without_control_strings
+from train.running import checkpoints, metrics, workers
 
 READ = {"prompt": True, "completion": False}
-"""Columns of messages, and whether a model's thoughts in them are escaped as well (train.pairs)."""
+"""Columns of messages, and whether a model's thoughts in them are escaped as well (preferences/pairs.py)."""
 INSTEAD = dict.fromkeys(("loss", "label_smoothing", "beta", "offset", "reference"), "there is nothing to prefer") | {
     "weight": "rows have no gap in ratings",
     "order": "rows have no gap in ratings",

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from builder import judgements, refined, tables
-from builder.chat import Message
+from builder.language.chat import Message
 from builder.statuses import WimStatus
 
 SCALE = (1, 10)

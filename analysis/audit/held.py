@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from builder import embed, tables
 from builder.params import Params
-from builder.vectors import Vectors
+from builder.streams.vectors import Vectors
 
 
 class Held:
-    """Looks texts up as builder.vectors does: in embeddings.parquet, and among what ``want`` embeds.
+    """Looks texts up as builder.streams.vectors does: in embeddings.parquet, and among what ``want`` embeds.
 
     Vectors are comparable within one model only. With ``embedding`` texts are embedded by that of the parameters, and
     the run's vectors count if they are from it too; else the run's vectors are taken as they are.

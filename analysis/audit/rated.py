@@ -18,7 +18,7 @@ from builder.errors import TableError, WimError
 from builder.params import Params
 from builder.ratings import Rating, calibrated, is_together
 from builder.statuses import Reason
-from builder.vectors import BLOCK, Block
+from builder.streams.vectors import BLOCK, Block
 
 ZETAS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """The mixture between the number (0) and the text (1), which are ratings of their own."""

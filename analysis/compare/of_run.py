@@ -10,9 +10,10 @@ import polars as pl
 from analysis.compare import made, rules
 from analysis.compare.side import JUDGED, PAIRS, Side, words
 from analysis.published import RUN, label_of
-from builder import ids, judgements, rows, spans, tables
+from builder import ids, judgements, rows, tables
 from builder.compare import MEAN
 from builder.errors import TableError
+from builder.streams import spans
 
 TABLES = ("prompts", "completions", "feedback", "embeddings", "ratings", "pairs")
 

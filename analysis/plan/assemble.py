@@ -14,9 +14,11 @@ from analysis.plan.memory import Memory
 from analysis.plan.model import Model
 from analysis.plan.speed import Trial
 from analysis.plan.work import Work
-from builder import encoder, models, panel, policy
+from builder import encoder
 from builder.errors import EngineError, UsageError
-from builder.panel import Juror
+from builder.judging import panel
+from builder.judging.panel import Juror
+from builder.language import models, policy
 from builder.params import Params
 
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from builder.blocks import require
 from builder.params import Params
+from builder.params.blocks import require
 
 GIB = 1 << 30
 BYTES = {

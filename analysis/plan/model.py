@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.plan.given import Given, Shape
-from builder import models
 from builder.errors import EngineError
+from builder.language import models
 from builder.tables import first_line
 
 

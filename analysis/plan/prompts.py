@@ -9,9 +9,10 @@ import polars as pl
 
 from analysis.plan import model
 from analysis.plan.given import Given
-from builder import chat, models, tables
-from builder.chat import Message
+from builder import tables
 from builder.errors import EngineError, InputError, TableError
+from builder.language import chat, models
+from builder.language.chat import Message
 from builder.params import Params
 from builder.prompts import collect
 from builder.prompts import read as read_source

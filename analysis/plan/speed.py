@@ -13,17 +13,19 @@ from typing import Any, TypeVar
 import polars as pl
 
 from analysis.plan.engine import devices, rows_together
-from builder import comparisons, complete, generate, panel, policy
-from builder.asking import Questions
+from builder import complete, generate
 from builder.encoder import Encoder
 from builder.engines import Completion, Request
 from builder.errors import EngineError
 from builder.ids import completion_id
-from builder.judged import Asked
 from builder.judges import Judge, PairJudge, compares
-from builder.panel import Juror
+from builder.judging import comparisons, panel
+from builder.judging.asking import Questions
+from builder.judging.judged import Asked
+from builder.judging.panel import Juror
+from builder.language import policy
+from builder.language.policy import Policy
 from builder.params import Params
-from builder.policy import Policy
 
 Item = TypeVar("Item")
 GROWTH = 4.0

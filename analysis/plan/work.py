@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from analysis.plan.known import Generated, Known
 from analysis.plan.prompts import SAMPLE, Counter, Prompts
 from analysis.plan.speed import Measured
-from builder import panel
-from builder.chat import Message
 from builder.judges import compares
-from builder.panel import Juror
+from builder.judging import panel
+from builder.judging.panel import Juror
+from builder.language.chat import Message
 from builder.params import Compare, Params
 
 REFERENCE = 0.38

@@ -24,8 +24,9 @@ from analysis.report import (
     told,
 )
 from analysis.runs import Run, load
-from builder import embed, models, tables
+from builder import embed, tables
 from builder.errors import UsageError
+from builder.language import models
 from builder.params import Params
 
 PAIRS = 500

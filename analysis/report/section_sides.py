@@ -9,7 +9,8 @@ from analysis import page
 from analysis.report import charts
 from analysis.report.summary import moves
 from analysis.runs import Run
-from builder import spans, tables
+from builder import tables
+from builder.streams import spans
 
 Value = Callable[[Run], float | None]
 

@@ -9,11 +9,12 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from builder import judgements, spans, tables
+from builder import judgements, tables
 from builder.errors import TableError
 from builder.neighbours import Floats
 from builder.statuses import WimStatus
-from builder.vectors import keys_of
+from builder.streams import spans
+from builder.streams.vectors import keys_of
 
 BLOCK = 16_384
 

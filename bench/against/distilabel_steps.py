@@ -15,8 +15,10 @@ from distilabel.steps.tasks import Task, TextGeneration
 from pydantic import PrivateAttr
 
 from bench.pipeline import settings
-from builder import asking, ids, panel, plugins, policy
+from builder import ids, plugins
 from builder.engines import Request, Sampling
+from builder.judging import asking, panel
+from builder.language import policy
 
 
 class Engine(LLM):  # type: ignore[misc]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from builder.errors import EngineError
-from builder.models import ROOT
+from builder.language.models import ROOT
 from builder.tables import first_line
 
 STORE = 256 << 20

@@ -10,15 +10,16 @@ from typing import cast
 
 import pyarrow as pa
 
-from builder import encoder, engines, generate, models, plugins, rows
+from builder import encoder, engines, generate, plugins, rows
 from builder.cluster import connection, parcels
 from builder.cluster.host import Work
 from builder.cluster.parcels import Parcel
 from builder.cluster.pool import Pool, Size
 from builder.encoder import Encoder
 from builder.engines import Completion, Request
+from builder.language import models
+from builder.language.policy import Policy
 from builder.params import Embed, Params
-from builder.policy import Policy
 
 TEXTS = 2
 """Parts of texts that an embedder has in hand."""

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from builder import models, tables
+from builder import tables
 from builder.embedders import Floats
 from builder.errors import EngineError
+from builder.language import models
 from builder.params import Embed
 
 with models.lean():

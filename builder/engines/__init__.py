@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from builder.chat import Message
+from builder.language.chat import Message
+from builder.language.policy import Policy
 from builder.params import Contrastive, Params
-from builder.policy import Policy
 from builder.statuses import Reason
 
 

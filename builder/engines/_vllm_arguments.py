@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from builder import models, tables
+from builder import tables
 from builder.errors import EngineError
+from builder.language import models
 from builder.params import Params
 
 KV_CACHE = 1 << 30

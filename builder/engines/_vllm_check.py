@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from builder import chat
 from builder.errors import EngineError
+from builder.language import chat
 
 PROBES = ("Describe the weather.", "What is two and three?", "Name a colour.")
 CHOICES = 20

@@ -11,8 +11,8 @@ from typing import Any
 
 from builder.engines import Completion, Request
 from builder.errors import EngineError
+from builder.language.policy import Policy
 from builder.params import Params
-from builder.policy import Policy
 
 
 def identity(params: Params) -> dict[str, Any]:

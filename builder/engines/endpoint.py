@@ -20,13 +20,14 @@ from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from builder import chat, control, ids, models
+from builder import ids
 from builder.engines import Completion, Request
 from builder.engines._endpoint_client import Connection, Memory, check, connect, shown
 from builder.engines._limits import Window
 from builder.errors import EngineError
+from builder.language import chat, control, models
+from builder.language.policy import Policy
 from builder.params import EndpointEngine, Params
-from builder.policy import Policy
 
 GLANCE = 0.2
 """Seconds after which an interrupt is noticed."""

@@ -9,11 +9,11 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from builder import chat, models
 from builder.engines import Completion, Request, Sampling
 from builder.errors import EngineError
+from builder.language import chat, models
+from builder.language.policy import Policy
 from builder.params import Params
-from builder.policy import Policy
 from builder.statuses import Reason
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from builder import chat, models
 from builder.engines import Completion, Request, Sampling, _vllm_arguments, _vllm_check
 from builder.errors import EngineError
+from builder.language import chat, models
+from builder.language.policy import Policy
 from builder.params import Params
-from builder.policy import Policy
 from builder.statuses import Reason
 
 IN_FLIGHT = 4

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from builder import embed, judgements, models, tables
+from builder import embed, judgements, tables
 from builder.health import correlation, sample
+from builder.language import models
 from builder.params import Embed, Params
 from builder.ratings import Vectors, wim
 from builder.statuses import WimStatus

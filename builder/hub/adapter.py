@@ -7,7 +7,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from builder import __version__, models, policy, tables
+from builder import __version__, tables
 from builder.errors import WimError
 from builder.hub import folder, listing, making, runs
 from builder.hub.folder import CARD, TAG
@@ -15,8 +15,9 @@ from builder.hub.listing import File, Made
 from builder.hub.push import push as send
 from builder.hub.push import target
 from builder.hub.runs import Run
+from builder.language import models, policy
+from builder.language.policy import WEIGHTS, Policy
 from builder.params import Params
-from builder.policy import WEIGHTS, Policy
 
 TEMPLATE = Path(__file__).with_name("adapter_card.md")
 CONFIG = "adapter_config.json"

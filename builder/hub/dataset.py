@@ -13,13 +13,14 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from builder import spans, tables
+from builder import tables
 from builder.errors import TableError
 from builder.hub import judged, shards
 from builder.hub.runs import Run
 from builder.hub.schemas import SCHEMAS, Schema
 from builder.hub.shards import Shards, Written
 from builder.hub.split import TEST, TRAIN, Split
+from builder.streams import spans
 
 UNPROMPTED, RATINGS = "unprompted", "ratings"
 PLAIN = SCHEMAS["preference"]

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 import polars as pl
 import pyarrow as pa
 
-from builder import judgements, refined, rows, spans, tables
+from builder import judgements, refined, rows, tables
 from builder.hub.runs import Run
+from builder.streams import spans
 
 COMPLETIONS = ("completion_id", "text", "policy")
 _WORDS = ("completion", "policy", "refined_from", "feedback", "wim_status")

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from builder import panel, tables
-from builder.blocks import build
+from builder import tables
 from builder.errors import WimError
 from builder.hub.markdown import code
 from builder.judges import compares
+from builder.judging import panel
 from builder.params import Judge, Params, Rating
+from builder.params.blocks import build
 from builder.tables import find
 
 STAGES = {

@@ -7,7 +7,8 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
-from builder import spans, tables
+from builder import tables
+from builder.streams import spans
 from builder.tables import MESSAGES
 
 IDS = ("pair_id", "prompt_id", "chosen_id", "rejected_id")

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import polars as pl
 
-from builder import ids, judgements, rows, spans, tables
+from builder import ids, judgements, rows, tables
 from builder.hub import duplicates
 from builder.params import Embed
+from builder.streams import spans
 
 TRAIN, TEST = "train", "test"
 MOST = 2_000

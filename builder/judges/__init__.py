@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from builder.chat import Message
+from builder.language.chat import Message
 from builder.params import Judge as Settings
 from builder.statuses import RatingStatus, Reason, WimStatus
 

@@ -4,7 +4,7 @@ import functools
 import re
 from collections.abc import Sequence
 
-from builder.chat import Message
+from builder.language.chat import Message
 
 # What nobody sees: soft hyphen, zero width, direction, variation and tag characters.
 _UNSEEN = r"\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e007f"

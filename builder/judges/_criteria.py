@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from builder.chat import Message
 from builder.errors import ParamsError
 from builder.judges import Reading, _asking, _brackets, _wim_pattern
+from builder.language.chat import Message
 from builder.params import Criterion
 from builder.statuses import RatingStatus, Reason, WimStatus
 

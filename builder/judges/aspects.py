@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, replace
 
-from builder.blocks import check_keys
 from builder.judges import DEFAULT, Settings, _criteria
 from builder.params import Aspects, Criterion
+from builder.params.blocks import check_keys
 
 
 @dataclass(frozen=True)

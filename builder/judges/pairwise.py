@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from builder import pairwise
-from builder.chat import Message
 from builder.judges import DEFAULT, Settings
+from builder.judging import pairwise
+from builder.language.chat import Message
 from builder.params import Compare
 from builder.statuses import Reason
 

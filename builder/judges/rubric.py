@@ -2,7 +2,7 @@
 
 from builder.errors import ParamsError
 from builder.judges import DEFAULT, Settings, _criteria
-from builder.params_judge import GRADES
+from builder.params.judge import GRADES
 
 
 class Judge(_criteria.Judge):

@@ -6,10 +6,10 @@ to assume that the answer is correct, unless ``judge.wording`` is ``assume_corre
 
 from collections.abc import Sequence
 
-from builder.blocks import check_keys
-from builder.chat import Message
 from builder.judges import DEFAULT, Reading, Settings, _asking, _brackets, _wim_pattern
 from builder.judges._wordings import SYSTEM, WORDINGS
+from builder.language.chat import Message
+from builder.params.blocks import check_keys
 from builder.statuses import RatingStatus, Reason, WimStatus
 
 

@@ -13,7 +13,7 @@ from builder.errors import ParamsError
 from builder.params import Params
 from builder.ratings import Vectors, calibrated
 from builder.statuses import Reason
-from builder.vectors import BLOCK, Block
+from builder.streams.vectors import BLOCK, Block
 
 
 class Rating:

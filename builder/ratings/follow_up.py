@@ -16,8 +16,8 @@ demo's, has nothing to tell.
 import numpy as np
 import polars as pl
 
-from builder import likelihood
 from builder.judgements import is_empty
+from builder.language import likelihood
 from builder.params import Params
 from builder.ratings import Vectors
 from builder.statuses import Reason

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from builder.params import Params
 from builder.ratings import Vectors, wim
-from builder.vectors import BLOCK
+from builder.streams.vectors import BLOCK
 
 
 class Rating:

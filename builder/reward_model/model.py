@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 
-from builder import models, tables
+from builder import tables
 from builder.errors import EngineError
+from builder.language import models
 from builder.reward_model import stored
 from builder.reward_model.head import Head, Rewards
 from builder.reward_model.stored import Stored
@@ -19,7 +20,7 @@ def build(
 ) -> tuple[Any, Any]:
     """Tokenizer, and the base model as a sequence classification model whose ``score`` is a new ``Head``.
 
-    The head computes in 32 bits, or in 64 if the base does. Raises EngineError as ``builder.models.load``.
+    The head computes in 32 bits, or in 64 if the base does. Raises EngineError as ``builder.language.models.load``.
     """
     tokenizer, model = models.load_scoring(name, revision, dtype, trust_remote_code)
     head = Head(model.score.in_features, aspects, grades)

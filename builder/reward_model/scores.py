@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from builder import models, rows
-from builder.chat import Message
+from builder import rows
 from builder.ids import canonical_json, digest
+from builder.language import models
+from builder.language.chat import Message
 from builder.params import Params
 from builder.reward_model import stored
 from builder.reward_model.tokens import encode

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from builder import models, tables
-from builder.blocks import as_dict
+from builder import tables
 from builder.errors import TableError
 from builder.ids import fingerprint
-from builder.policy import WEIGHTS, Policy
+from builder.language import models
+from builder.language.policy import WEIGHTS, Policy
+from builder.params.blocks import as_dict
 
 NAME = "reward.json"
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from builder import chat
-from builder.chat import Message
+from builder.language import chat
+from builder.language.chat import Message
 
 
 class Tokens(NamedTuple):
@@ -19,7 +19,7 @@ def encode(tokenizer: Any, messages: Sequence[Message], text: str, most: int) ->
     """The prompt, the first ``most`` tokens of the completion, and the token that ends a turn.
 
     The reward is read at that last token, also where a completion is cut or does not end itself. No text becomes a
-    control token (builder/chat.py).
+    control token (builder/language/chat.py).
     """
     before, own = chat.encode_turn(tokenizer, [*messages, Message(role="assistant", content=text)])
     end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]

@@ -19,8 +19,8 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1])]  # a script, run from anywhere
 
 import world  # noqa: E402
 
-from builder.chat import Message  # noqa: E402
 from builder.judges.wim import Judge  # noqa: E402
+from builder.language.chat import Message  # noqa: E402
 
 if TYPE_CHECKING:
     from torch import Tensor

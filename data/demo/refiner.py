@@ -21,7 +21,8 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1])]  # a script, run from anywhere
 import build  # noqa: E402
 import world  # noqa: E402
 
-from builder import policy, rewrite, tables  # noqa: E402
+from builder import rewrite, tables  # noqa: E402
+from builder.language import policy  # noqa: E402
 from builder.params import Lora  # noqa: E402
 
 SEED = 13

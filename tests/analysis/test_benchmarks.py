@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from builder import evaluate, models, policy, tables
-from builder.policy import Policy
+from builder import evaluate, tables
+from builder.language import models, policy
+from builder.language.policy import Policy
 
 Wim = Callable[..., int]
 ROOT = Path(__file__).parents[2]

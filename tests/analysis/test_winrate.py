@@ -11,10 +11,11 @@ import pytest
 from scipy.stats import binomtest
 
 from analysis import winrate
-from builder import evaluate, pairwise, params, tables
+from builder import evaluate, params, tables
 from builder.engines import Completion, Request, echo
 from builder.errors import TableError
-from builder.policy import Policy
+from builder.judging import pairwise
+from builder.language.policy import Policy
 
 Wim = Callable[..., int]
 

@@ -17,10 +17,12 @@ from hostile import ATTACKS
 from hypothesis import given
 from hypothesis import strategies as st
 
-from builder import batch, batch_results, control, models, tables
+from builder import tables
 from builder.engines import Request, Sampling, echo
+from builder.judging import batch, batch_results
+from builder.language import control, models
+from builder.language.policy import Policy
 from builder.params import Params
-from builder.policy import Policy
 from builder.records import FieldError
 
 Wim = Callable[..., int]

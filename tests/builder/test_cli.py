@@ -33,7 +33,9 @@ for module in pkgutil.walk_packages(builder.__path__, "builder."):
     importlib.import_module(module.name)
 print([name for name in sys.modules if name.split(".")[0] in ("train", "analysis")])
 """
-LIGHT = "rate pair stats ingest prompts publish explain records compare vectors screen complete judge evaluate".split()
+LIGHT = """
+rate pair stats ingest prompts publish explain records compare streams.vectors screen complete judge evaluate
+""".split()
 
 
 def test_help_imports_nothing_heavy() -> None:

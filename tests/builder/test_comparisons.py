@@ -11,10 +11,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from builder import comparisons, params, tables
+from builder import params, tables
 from builder.compare import comparable
 from builder.engines import Completion, Request, echo
-from builder.policy import Policy
+from builder.judging import comparisons
+from builder.language.policy import Policy
 from builder.statuses import Reason
 
 Wim = Callable[..., int]

@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 import polars as pl
 import pytest
 
-from builder import complete, evaluate, generate, params, policy, tables
+from builder import complete, evaluate, generate, params, tables
 from builder.engines import Completion, Request, Sampling, echo
-from builder.policy import Policy
+from builder.language import policy
+from builder.language.policy import Policy
 
 Wim = Callable[..., int]
 ECHO = ("--set", "engine.name=echo", "--set", "embed.model=minilm")

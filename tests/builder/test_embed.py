@@ -13,10 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from builder import cli, embed, encoder, judgements, params, rows, spans, tables, vectors, wanted
+from builder import cli, embed, encoder, judgements, params, rows, tables, wanted
 from builder.errors import TableError
 from builder.ids import text_id
 from builder.params import Embed
+from builder.streams import spans, vectors
 
 TEXTS = ["A short text.", "word " * 400, "Ein Text in einer anderen Sprache: größer.", "日本語の文。", "A short text!"]
 

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from builder import chat, models, params, plugins, policy, tables
+from builder import params, plugins, tables
 from builder.engines import Completion, Request, Sampling
 from builder.errors import EngineError, ParamsError
+from builder.language import chat, models, policy
+from builder.language.policy import Policy
 from builder.params import Contrastive
-from builder.policy import Policy
 from builder.statuses import Reason
 
 BASE = Policy("data/demo/model")

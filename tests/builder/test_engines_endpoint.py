@@ -25,12 +25,13 @@ pytest.importorskip("openai")
 
 from faulty_server import FaultyServer, answer, cut, drip, echo, raw, slow, status
 
-from builder import chat, control, params, plugins
+from builder import params, plugins
 from builder.engines import Completion, Request, Sampling, endpoint
 from builder.engines._limits import Window
 from builder.errors import EngineError, ParamsError
+from builder.language import chat, control
+from builder.language.policy import Policy
 from builder.params import Contrastive, EndpointEngine, Params
-from builder.policy import Policy
 from builder.statuses import Reason
 
 ROOT = Path(__file__).parents[2]
@@ -208,7 +209,8 @@ def test_a_caller_that_stops_cancels_what_is_under_way() -> None:
 def test_an_interrupt_ends_the_process_at_once() -> None:
     code = """
 import itertools, sys
-from builder import params, policy
+from builder import params
+from builder.language import policy
 from builder.engines import Request, Sampling, endpoint
 settings = params.load(None, ["engine.endpoint.base_url=" + sys.argv[1]])
 by = policy.base(settings.model)
@@ -538,7 +540,8 @@ def test_without_the_package_the_extra_is_named() -> None:
     code = """
 import sys
 sys.modules["openai"] = None
-from builder import chat, control, params, plugins
+from builder import params, plugins
+from builder.language import chat, control
 from builder.engines import endpoint
 try:
     endpoint.Engine(params.load(None), [])

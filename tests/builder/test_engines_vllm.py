@@ -18,12 +18,13 @@ import pytest
 if importlib.util.find_spec("vllm") is None:
     pytest.skip("vLLM is not installed (make setup-vllm)", allow_module_level=True)
 
-from builder import models, params, plugins
+from builder import params, plugins
 from builder.engines import Completion, Request, Sampling, _vllm_arguments, vllm
 from builder.errors import EngineError
 from builder.judges.wim import Judge
+from builder.language import models
+from builder.language.policy import Policy
 from builder.params import Contrastive
-from builder.policy import Policy
 from builder.statuses import Reason
 
 BASE = Policy("data/demo/model")
@@ -247,7 +248,7 @@ from pathlib import Path
 from builder import params
 from builder.engines import Request, Sampling, vllm
 from builder.errors import EngineError
-from builder.policy import Policy
+from builder.language.policy import Policy
 
 BASE = Policy("data/demo/model")
 

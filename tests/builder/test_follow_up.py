@@ -13,9 +13,10 @@ import pytest
 from hostile import ATTACKS, small
 from test_hostile import FAMILIES, make
 
-from builder import chat, likelihood, models, params, tables
-from builder.chat import Message
+from builder import params, tables
 from builder.errors import EngineError
+from builder.language import chat, likelihood, models
+from builder.language.chat import Message
 from builder.ratings import follow_up
 
 Wim = Callable[..., int]

@@ -15,8 +15,8 @@ import pytest
 from builder import generate, rows
 from builder.engines import Completion, Request, Sampling
 from builder.errors import EngineError, TableError
+from builder.language.policy import Policy
 from builder.params import Params
-from builder.policy import Policy
 
 BY = Policy("data/demo/model")
 ROOT = Path(__file__).parents[2]

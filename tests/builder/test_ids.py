@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builder import ids
-from builder.chat import Message
+from builder.language.chat import Message
 
 TURN = st.builds(Message, role=st.sampled_from(["system", "user", "assistant"]), content=st.text())
 

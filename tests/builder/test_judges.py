@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builder import asking, pairwise, params
+from builder import params
 from builder.errors import ParamsError
 from builder.judges import Reading, aspects, likert, rubric, wim
 from builder.judges import pairwise as pairs
 from builder.judges._wordings import WORDINGS
+from builder.judging import asking, pairwise
 from builder.params import Aspects, Compare, Criterion
 from builder.params import Judge as Settings
 from builder.statuses import RatingStatus, Reason, WimStatus

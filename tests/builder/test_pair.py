@@ -17,10 +17,11 @@ import polars as pl
 import pytest
 from scipy.stats import skew
 
-from builder import by_hash, ids, pair, params, spans, tables
+from builder import ids, pair, params, tables
 from builder.errors import TableError
 from builder.health import measure
 from builder.params import Params
+from builder.streams import by_hash, spans
 
 ROOT = Path(__file__).parents[2]
 JUDGES = ("anna", "ben#0", "ben#1")
@@ -397,7 +398,8 @@ def test_moments_of_parts_are_those_of_the_whole() -> None:
 PEAK = """
 import sys
 from pathlib import Path
-from builder import by_hash, pair, params, parts, spans
+from builder import pair, params
+from builder.streams import by_hash, parts, spans
 
 spans.ROWS, by_hash.HELD, parts.PAIRED = 16384, 16 << 20, 4 << 20
 pair.run(Path(sys.argv[1]), params.load(None))

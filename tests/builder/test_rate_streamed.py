@@ -12,11 +12,12 @@ import pyarrow as pa
 import pytest
 from polars.testing import assert_frame_equal
 
-from builder import judgements, params, rate, ratings, spans, tables, vectors
+from builder import judgements, params, rate, ratings, tables
 from builder.errors import TableError
 from builder.health import generic, sample
 from builder.ids import text_id
 from builder.params import Params
+from builder.streams import spans, vectors
 
 ROOT = Path(__file__).parents[2]
 DIMENSIONS = 6
@@ -195,7 +196,8 @@ def test_the_ratings_of_before_stay_where_a_table_is_damaged(folder: Path) -> No
 MADE = """
 import sys
 from pathlib import Path
-from builder import params, rate, vectors
+from builder import params, rate
+from builder.streams import vectors
 
 vectors.IN_MEMORY = 1 << 20
 rate.run(Path(sys.argv[1]), params.load(None, [f"rate.method={sys.argv[2]}"]))

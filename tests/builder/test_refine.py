@@ -10,7 +10,8 @@ import pytest
 from kill import Drive, Driven
 from transformers import AutoTokenizer
 
-from builder import chat, models, refined, rewrite, tables
+from builder import refined, rewrite, tables
+from builder.language import chat, models
 
 Wim = Callable[..., int]
 ECHO = ("--set", "engine.name=echo")

@@ -7,8 +7,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from builder import spans, tables
+from builder import tables
 from builder.errors import TableError
+from builder.streams import spans
 
 COLUMNS = ("completion_id", "prompt_id", "text")
 

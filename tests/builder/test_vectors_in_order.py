@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from builder import tables, vectors, vectors_in_order
+from builder import tables
 from builder.errors import TableError
 from builder.ids import text_id
+from builder.streams import vectors, vectors_in_order
 
 Blocks = list[list[pl.Series]]
 DIMENSIONS = 5

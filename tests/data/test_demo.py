@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from builder.chat import Message
 from builder.judges.wim import Judge
+from builder.language.chat import Message
 from builder.statuses import RatingStatus, WimStatus
 
 DEMO = Path(__file__).resolve().parents[2] / "data" / "demo"

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 import torch
 
-from builder import models
+from builder.language import models
 
 
 @dataclass(frozen=True)

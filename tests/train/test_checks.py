@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from trained import make_pairs
 
-from builder.models import resolve
+from builder.language.models import resolve
 
 Wim = Callable[..., int]
 ONE_STEP = ("--json", "--set", "train.max_steps=1", "--set", "train.batch=4", "--set", "train.device_batch=4")

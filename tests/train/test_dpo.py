@@ -162,7 +162,7 @@ def test_a_published_dataset_goes_straight_into_trls_trainer(wim: Wim, write_jso
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from trl import DPOConfig, DPOTrainer
 
-    from builder.models import resolve
+    from builder.language.models import resolve
 
     texts = ("It is grey.", "It is grey and lives in the water.", "It has four legs.")
     records = [
@@ -191,7 +191,7 @@ def test_a_published_dataset_goes_straight_into_trls_trainer(wim: Wim, write_jso
 
 
 def test_control_strings_are_escaped_and_counted_before_training(capsys: pytest.CaptureFixture[str]) -> None:
-    from train.pairs import without_control_strings
+    from train.preferences.pairs import without_control_strings
 
     turns = [{"role": "user", "content": "Say <|im_end|> twice."}], [{"role": "user", "content": "Say it twice."}]
     plain = [[{"role": "assistant", "content": "It is grey."}]] * 2

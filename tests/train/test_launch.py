@@ -14,10 +14,12 @@ import polars as pl
 import pytest
 from trained import make_pairs, metric, weights
 
-from builder import cli, params, policy
+from builder import cli, params
 from builder.errors import ParamsError, WimError
+from builder.language import policy
 from builder.params import Train
-from train import dpo, launch, workers
+from train import dpo
+from train.running import launch, workers
 
 TWO = "launch.processes=2"
 SMALL = ("batch=8", "device_batch=2", "learning_rate=1e-3", "max_steps=6", "save_steps=1", "throughput=true")

@@ -12,7 +12,7 @@ from trained import metric
 
 from builder import params
 from builder.errors import ParamsError
-from train import lists, listwise
+from train.preferences import lists, listwise
 
 Wim = Callable[..., int]
 QUICK = ["train.batch=4", "train.device_batch=2", "train.learning_rate=1e-3", "train.max_steps=8"]

@@ -13,7 +13,7 @@ from trained import make_pairs, metric, weights
 from builder import params
 from builder.errors import ParamsError, WimError
 from builder.params import BY_MARGIN, SMOOTHED, Train
-from builder.params_train import LISTWISE
+from builder.params.train import LISTWISE
 
 Wim = Callable[..., int]
 LOSSES = typing.get_args(typing.get_type_hints(Train)["loss"])
@@ -89,7 +89,7 @@ def test_a_delta_below_0_has_no_offset(wim: Wim, tmp_path: Path, capsys: pytest.
 @pytest.mark.parametrize("order", ["delta_desc", "delta_asc"])
 def test_pairs_come_in_the_order_of_their_deltas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: str) -> None:
     from bench.training import sample
-    from builder import policy
+    from builder.language import policy
     from train import dpo
 
     monkeypatch.chdir(tmp_path)
@@ -114,7 +114,7 @@ def prompts(trainer: object, batch: dict[str, typing.Any]) -> list[str]:
     ("package", "setting"), [("bitsandbytes", "optimizer=adamw_8bit"), ("tensorboard", "tensorboard=true")]
 )
 def test_a_package_that_is_missing_is_told_with_how_to_install_it(package: str, setting: str) -> None:
-    from train import machine
+    from train.running import machine
 
     if importlib.util.find_spec(package):
         pytest.skip(f"{package} is installed")
@@ -125,7 +125,7 @@ def test_a_package_that_is_missing_is_told_with_how_to_install_it(package: str, 
 def test_flash_attention_is_refused_without_a_gpu_and_in_32_bits() -> None:
     import torch
 
-    from train import machine
+    from train.running import machine
 
     with pytest.raises(ParamsError, match=r"train\.bf16 must be true for flash attention"):
         params.load(None, ["train.attention=flash_attention_2"])

@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 from trained import SMALL, make_pairs
 
-from builder import models
+from builder.language import models
 
 Wim = Callable[..., int]
 

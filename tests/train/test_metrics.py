@@ -1,4 +1,4 @@
-"""What is logged is what train/metrics.py says it is: worked out by hand on one batch."""
+"""What is logged is what train/running/metrics.py says it is: worked out by hand on one batch."""
 
 from pathlib import Path
 from typing import Any
@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from bench.training import first_round, sample
-from builder import params, policy
-from train import dpo, metrics, throughput
+from builder import params
+from builder.language import policy
+from train import dpo
+from train.running import metrics, throughput
 
 PAIRS = sample(8)
 SETS = ["train.batch=8", "train.device_batch=8", "train.learning_rate=1e-3", "train.max_steps=1"]

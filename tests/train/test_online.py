@@ -178,8 +178,9 @@ def test_judging_leaves_the_model_as_it_was(fixed: bool, search: Contrastive | N
     import torch
     from peft import LoraConfig, get_peft_model
 
-    from builder import models, params, policy
+    from builder import params
     from builder.engines import Request, Sampling
+    from builder.language import models, policy
     from train.loop.judging import InMemory
 
     given = params.load(None)

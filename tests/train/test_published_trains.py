@@ -40,7 +40,7 @@ def one_step(kind: str, data: Any, head: str = "CausalLM") -> Any:
     import transformers
     import trl
 
-    from builder.models import resolve
+    from builder.language.models import resolve
 
     name = resolve("data/demo/model")
     tokenizer = transformers.AutoTokenizer.from_pretrained(name)

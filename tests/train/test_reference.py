@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 
 from bench.training import first_round, losses, sample, stock
-from builder import params, policy
+from builder import params
+from builder.language import policy
 from train import dpo
 
 SETS = ["train.batch=8", "train.device_batch=4", "train.learning_rate=1e-3", "train.max_steps=3"]

@@ -16,8 +16,9 @@ from loop import killed
 from rewarded import make_run, paired, sets
 from safetensors.torch import load_file
 
-from builder import params, policy, tables
+from builder import params, tables
 from builder.errors import ParamsError, TableError
+from builder.language import policy
 from builder.reward_model import model as scoring
 from builder.reward_model import stored
 from builder.reward_model.tokens import encode
@@ -121,7 +122,7 @@ def test_what_it_gives_is_that_of_transformers_own_model(trained: dict[str, Path
     from peft import PeftModel
     from transformers import AutoModelForSequenceClassification
 
-    from builder.models import resolve
+    from builder.language.models import resolve
 
     tokenizer, ours, _ = scoring.load(trained["bradley_terry"], "float32")
     base = AutoModelForSequenceClassification.from_pretrained(resolve("data/demo/model"), num_labels=1)

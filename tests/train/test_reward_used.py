@@ -187,7 +187,8 @@ def test_the_best_of_several_is_the_one_of_the_highest_reward(wim: Wim, model: P
 def test_the_best_is_the_largest_of_all_that_were_drawn(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from builder import best_of, generate, policy
+    from builder import best_of, generate
+    from builder.language import policy
 
     monkeypatch.chdir(tmp_path)
     given = params.load(None, ["evaluate.n=4", f"evaluate.best_by={model}", "evaluate.max_tokens=24"])

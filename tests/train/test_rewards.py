@@ -11,9 +11,10 @@ import polars as pl
 import pytest
 from loop import make_prompts, table
 
-from builder import params, policy
+from builder import params
 from builder.engines import Completion, Request
 from builder.errors import EngineError, ParamsError, TableError
+from builder.language import policy
 from train import WimReward, contains_reward, coverage_reward, wim_reward
 
 Wim = Callable[..., int]

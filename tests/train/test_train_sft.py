@@ -34,7 +34,7 @@ def test_trl_trains_on_the_table_as_it_is(wim: Wim, tmp_path: Path) -> None:
     import transformers
     import trl
 
-    from builder.models import resolve
+    from builder.language.models import resolve
 
     make_rows(Path("run"))
     name = resolve("data/demo/model")

@@ -13,7 +13,8 @@ from bench.training import first_round, losses, sample
 from builder import params
 from builder.errors import ParamsError, TableError
 from builder.params import UNWEIGHTED, Train
-from train import dpo, weight
+from train import dpo
+from train.preferences import weight
 
 PAIRS = sample(8)
 EQUAL = PAIRS.with_columns(delta=pl.lit(0.3))

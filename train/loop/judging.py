@@ -5,13 +5,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from builder import panel
 from builder.engines import Completion, Request
 from builder.engines.transformers import Engine
 from builder.errors import EngineError
 from builder.generate import Lazy
+from builder.judging import panel
+from builder.language.policy import Policy
 from builder.params import Params
-from builder.policy import Policy
 
 MOVING = "current"
 """The value of ``judged_by`` that names the policy in training."""

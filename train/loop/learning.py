@@ -12,19 +12,21 @@ from typing import Any
 
 import polars as pl
 
-from builder import embed, judgements, models, policy, rate, rows, tables
-from builder.blocks import as_dict
+from builder import embed, judgements, rate, rows, tables
 from builder.errors import WimError
 from builder.ids import fingerprint
+from builder.language import models, policy
+from builder.language.policy import Policy
 from builder.params import Params
-from builder.policy import Policy
+from builder.params.blocks import as_dict
 from builder.reward_model import scores
 from builder.reward_model.scores import Scorer
 from builder.statuses import WimStatus
-from train import adapter, arguments, checkpoints, metrics, workers
+from train import adapter, arguments
 from train.loop import judging, prompts
 from train.loop.record import Record, keeping
 from train.loop.rewards import WimReward
+from train.running import checkpoints, metrics, workers
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ class OnlineDPO(OnlineDPOTrainer):  # type: ignore[misc]
     - the rewards are no further apart than ``min_gap``, or the texts equal, unless ``ties`` is ``keep``.
 
     The loss stays the mean over all pairs of a batch, in which a pair left out counts ln 2 (sigmoid); what is logged of
-    it is defined in train/metrics.py. Of each completion the first ``max_completion``
+    it is defined in train/running/metrics.py. Of each completion the first ``max_completion``
     tokens enter the loss (None: all).
     """
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import polars as pl
 
-from builder import chat, control, tables
+from builder import tables
 from builder.errors import TableError
+from builder.language import chat, control
 from builder.params import Params
 
 COLUMNS = ["prompt_id", "messages", "reference"]

@@ -11,11 +11,12 @@ from typing import Any
 
 import polars as pl
 
-from builder import ids, judgements, panel, params, ratings, tables
+from builder import ids, judgements, params, ratings, tables
 from builder.encoder import Encoder
 from builder.errors import ParamsError, TableError
+from builder.judging import panel
+from builder.language.policy import Policy
 from builder.params import Params
-from builder.policy import Policy
 from builder.ratings import is_together, reward_model
 from builder.reward_model.scores import Scorer
 from builder.verifiers import VERIFIERS

@@ -7,12 +7,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from builder import asking, generate, judgements, panel, rate, ratings, tables, wanted
+from builder import generate, judgements, rate, ratings, tables, wanted
 from builder.encoder import Encoder
 from builder.engines import Request
-from builder.judged import Asked, frames
+from builder.judging import asking, panel
+from builder.judging.judged import Asked, frames
+from builder.language.policy import Policy
 from builder.params import Params
-from builder.policy import Policy
 from train.loop.judging import Source
 
 COLUMNS = {"completion_id": pl.String, "prompt_id": pl.String, "text": pl.String}

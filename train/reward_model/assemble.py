@@ -5,10 +5,11 @@ from typing import Any
 
 import polars as pl
 
+from builder.language.policy import Policy
 from builder.params import Params
-from builder.policy import Policy
-from train import adapter, arguments, workers
+from train import adapter, arguments
 from train.reward_model.collator import collate
+from train.running import workers
 
 HEAD = "score"
 

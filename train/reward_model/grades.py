@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from builder import comparisons, tables
+from builder import tables
 from builder.errors import TableError, WimError
+from builder.judging import comparisons
 
 DELTA, COMPARISONS = "delta", "comparisons"
 """Values of reward.grades_from that are no column of somebody's own."""

@@ -8,7 +8,8 @@ from analysis.plan.known import Generated, Known
 from analysis.plan.prompts import Counter, Prompts
 from analysis.plan.speed import Measured, Trial
 from analysis.plan.work import Work
-from builder import panel, params
+from builder import params
+from builder.judging import panel
 
 RATE = Given(gpus=8, price=2.5, rates={"complete": 2500.0, "judge": 2500.0, "train": 4000.0})
 UNREAD = Counter(None, None)

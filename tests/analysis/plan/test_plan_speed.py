@@ -8,8 +8,10 @@ import pytest
 
 from analysis.plan import speed
 from analysis.plan.speed import Call
-from builder import complete, panel, params, policy
+from builder import complete, params
 from builder.engines import transformers
+from builder.judging import panel
+from builder.language import policy
 
 DEMO = pl.DataFrame(
     {

@@ -7,8 +7,9 @@ import pytest
 from huggingface_hub import ModelCard, ModelCardData
 from published import Publish
 
-from builder import policy, tables
-from builder.policy import Policy
+from builder import tables
+from builder.language import policy
+from builder.language.policy import Policy
 
 
 def test_the_card_names_base_dataset_and_parameters(
@@ -47,7 +48,7 @@ def test_the_adapter_loads_and_names_its_base(trained: Path, publish: Publish, t
     from peft import PeftConfig, PeftModel
     from transformers import AutoModelForCausalLM
 
-    from builder.models import resolve
+    from builder.language.models import resolve
 
     assert publish(trained, "--adapter", "--out", tmp_path / "a", "--set", "publish.base_model=me/tiny") == 0
     config = PeftConfig.from_pretrained(str(tmp_path / "a"))

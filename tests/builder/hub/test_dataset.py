@@ -110,7 +110,8 @@ def test_a_large_run_makes_several_shards(
 PEAK = """
 import sys
 from pathlib import Path
-from builder import params, publish, spans
+from builder import params, publish
+from builder.streams import spans
 
 spans.ROWS, spans.BATCH = 4_096, 2_000
 publish.run([Path(sys.argv[1])], None, params.load(None, ["publish.test=0"]))

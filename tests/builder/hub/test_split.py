@@ -9,11 +9,11 @@ import pytest
 from published import is_drawn, prompts
 
 from builder import embed, ids, tables
-from builder.chat import Message
 from builder.errors import WimError
 from builder.hub import split as splits
 from builder.hub.duplicates import beside_others
 from builder.hub.split import Split, split
+from builder.language.chat import Message
 from builder.neighbours import NEAR, Floats, units
 from builder.params import Embed
 

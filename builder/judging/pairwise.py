@@ -3,10 +3,10 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from builder.chat import Message
 from builder.errors import ParamsError
 from builder.judges._asking import conversation, fenced
 from builder.judges._brackets import REFUSAL
+from builder.language.chat import Message
 from builder.statuses import Reason
 
 SYSTEM = """\

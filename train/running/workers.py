@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from builder import tables
-from builder.blocks import as_dict
 from builder.errors import WimError
 from builder.params import Train
+from builder.params.blocks import as_dict
 
 Made = TypeVar("Made")
 

@@ -9,8 +9,8 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
-from builder import control
 from builder.errors import EngineError
+from builder.language import control
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from builder.blocks import build, check_keys, read_yaml, require
 from builder.errors import ParamsError, UsageError
-from builder.params_engine import EndpointEngine, Engine, Price, TransformersEngine
-from builder.params_judge import Aspects, Compare, Contrastive, Criterion, Judge
-from builder.params_publish import Publish
-from builder.params_refine import Refine, Sft
-from builder.params_train import BY_MARGIN, SMOOTHED, UNWEIGHTED, Grpo, Kto, Launch, Lora, Online, Reward, Train
+from builder.params.blocks import build, check_keys, read_yaml, require
+from builder.params.engine import EndpointEngine, Engine, Price, TransformersEngine
+from builder.params.judge import Aspects, Compare, Contrastive, Criterion, Judge
+from builder.params.publish import Publish
+from builder.params.refine import Refine, Sft
+from builder.params.train import BY_MARGIN, SMOOTHED, UNWEIGHTED, Grpo, Kto, Launch, Lora, Online, Reward, Train
 
 __all__ = [
     "BY_MARGIN", "SMOOTHED", "UNWEIGHTED", "Aspects", "Compare", "Contrastive", "Criterion", "Embed",

@@ -15,8 +15,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from builder import vectors
-from builder.vectors import Floats, Index, Rows, Store, Vectors
+from builder.streams import vectors
+from builder.streams.vectors import Floats, Index, Rows, Store, Vectors
 
 CURSORS = 8
 """Places of a table that are read at once. One in more pieces is not in order, and is copied (``Vectors``)."""

@@ -4,11 +4,12 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder import plugins, policy
+from builder import plugins
 from builder.errors import ParamsError
 from builder.judges import Judge, PairJudge, compares
+from builder.language import policy
+from builder.language.policy import Policy
 from builder.params import Model, Params
-from builder.policy import Policy
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from builder.errors import EngineError
 from builder.ids import file_sha256
 from builder.tables import first_line
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SMALL = 20_000_000
 
 

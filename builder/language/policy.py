@@ -4,9 +4,10 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from builder import models, tables
+from builder import tables
 from builder.errors import TableError
 from builder.ids import file_sha256, fingerprint, sha256
+from builder.language import models
 from builder.params import Model
 
 WEIGHTS = "adapter_model.safetensors"

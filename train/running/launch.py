@@ -17,7 +17,7 @@ from typing import Any
 from builder import tables
 from builder.errors import WimError
 from builder.params import Params
-from train import workers
+from train.running import workers
 
 Given = tuple[Path, Params, Path | None]
 """What a method of training is called with: run folder, parameters, policy folder."""
@@ -97,7 +97,7 @@ def _environment(processes: int, place: str) -> Iterator[None]:
     """The workers' environment: they import what this process imports, and share the cores."""
     from accelerate.utils import patch_environment
 
-    root = str(Path(__file__).parents[1])
+    root = str(Path(__file__).parents[2])
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     cores = max(1, len(os.sched_getaffinity(0)) // processes)
     threads = os.environ.get("OMP_NUM_THREADS", str(cores))

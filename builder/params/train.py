@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from builder.blocks import require
+from builder.params.blocks import require
 
 
 @dataclass(frozen=True)

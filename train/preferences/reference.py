@@ -14,10 +14,10 @@ import pyarrow as pa
 
 from builder import rows
 from builder.ids import canonical_json, digest
+from builder.language.policy import Policy
 from builder.params import Train
-from builder.policy import Policy
-from train import workers
 from train.adapter import drop_copy
+from train.running import workers
 
 SIDES = ("ref_chosen_logps", "ref_rejected_logps")
 """As TRL names them: natural logarithms, summed over the completion's tokens."""

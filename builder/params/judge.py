@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from builder.blocks import build, read_yaml, require
 from builder.errors import ParamsError
+from builder.params.blocks import build, read_yaml, require
 
 GRADES = (1, 5)
 """The scale of a rubric's criteria."""

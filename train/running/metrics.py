@@ -57,7 +57,7 @@ from typing import Any
 
 import polars as pl
 
-from train.throughput import SECONDS
+from train.running.throughput import SECONDS
 
 
 def table(history: list[dict[str, Any]]) -> pl.DataFrame:

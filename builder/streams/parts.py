@@ -7,8 +7,9 @@ from pathlib import Path
 
 import polars as pl
 
-from builder import judgements, spans, tables
-from builder.spans import Span
+from builder import judgements, tables
+from builder.streams import spans
+from builder.streams.spans import Span
 
 BYTES = 128 << 20
 """Of texts in a part, about: where texts are long, parts have fewer rows than half of ``spans.ROWS``."""

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import polars as pl
 
-from builder import control
 from builder.errors import TableError
+from builder.language import control
 from builder.params import Train
 
 COLUMNS = ["pair_id", "prompt_id", "prompt", "chosen", "rejected", "delta"]

@@ -5,10 +5,12 @@ from typing import Any
 
 import polars as pl
 
+from builder.language.policy import Policy
 from builder.params import Params
-from builder.params_train import LISTWISE
-from builder.policy import Policy
-from train import adapter, arguments, collator, offset, throughput, weight, workers
+from builder.params.train import LISTWISE
+from train import adapter, arguments
+from train.preferences import collator, offset, weight
+from train.running import throughput, workers
 
 
 def assemble(pairs: pl.DataFrame, start: Policy, params: Params, work: Path, folder: Path) -> Any:
@@ -20,7 +22,7 @@ def assemble(pairs: pl.DataFrame, start: Policy, params: Params, work: Path, fol
     tokenizer, model, shape = adapter.load(start, params)
     kind = weight.extended(offset.extended(DPOTrainer, params.train), params.train)
     if params.train.loss in LISTWISE:
-        from train import listwise
+        from train.preferences import listwise
 
         kind = listwise.extended(kind, params.train.loss)
     trainer = kind(

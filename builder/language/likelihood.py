@@ -13,12 +13,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from builder import chat, models, policy, rows
-from builder.chat import Message
+from builder import rows
 from builder.engines import transformers
 from builder.errors import EngineError
 from builder.generate import PART, PART_SECONDS
 from builder.ids import canonical_json, digest
+from builder.language import chat, models, policy
+from builder.language.chat import Message
 from builder.params import Params
 
 VERSION = 2

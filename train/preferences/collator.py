@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from train import lists
+from train.preferences import lists
 
 NUMBERS = ("offset", "weight", *lists.COLUMNS)
 """Columns of the training pairs, beside TRL's; a batch holds each as a tensor of one number for each pair."""

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from builder.blocks import require
+from builder.params.blocks import require
 
 
 @dataclass(frozen=True)

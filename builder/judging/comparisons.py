@@ -12,12 +12,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from builder import asking, generate, ids, judged, rows, tables
-from builder.asking import Attempt
+from builder import generate, ids, rows, tables
 from builder.engines import Request
 from builder.judges import PairJudge
+from builder.judging import asking, judged
+from builder.judging.asking import Attempt
+from builder.language.policy import Policy
 from builder.params import Compare, Params
-from builder.policy import Policy
 from builder.statuses import RatingStatus, Reason, WimStatus
 
 

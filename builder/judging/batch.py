@@ -16,14 +16,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from builder import asking, chat, control, generate, ids, judge, panel, records, rows, tables
-from builder.asking import Attempt
-from builder.batch_results import Failure, Result, results
-from builder.chat import Message
+from builder import generate, ids, judge, records, rows, tables
 from builder.engines import Completion, Request
 from builder.errors import EngineError, InputError, ParamsError
+from builder.judging import asking, panel
+from builder.judging.asking import Attempt
+from builder.judging.batch_results import Failure, Result, results
+from builder.language import chat, control
+from builder.language.chat import Message
+from builder.language.policy import Policy
 from builder.params import Params
-from builder.policy import Policy
 from builder.records import Bad
 
 LIMITS = {"openai": (50_000, 200_000_000), "anthropic": (100_000, 256_000_000)}

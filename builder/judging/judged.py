@@ -7,13 +7,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from builder import asking, generate, ids, judgements, tables
-from builder.asking import Attempt
+from builder import generate, ids, judgements, tables
 from builder.engines import Request
 from builder.ids import canonical_json
 from builder.judges import Judge, Reading, has_aspects
+from builder.judging import asking
+from builder.judging.asking import Attempt
+from builder.language.policy import Policy
 from builder.params import Params
-from builder.policy import Policy
 from builder.statuses import RatingStatus, Reason, WimStatus
 
 

@@ -11,8 +11,8 @@ from builder import generate, rows
 from builder.engines import Request, Sampling
 from builder.errors import ParamsError
 from builder.judges import Judge, PairJudge, can_structure
+from builder.language.policy import Policy
 from builder.params import Params
-from builder.policy import Policy
 from builder.statuses import Reason
 
 Found = TypeVar("Found", bound=generate.Answers, covariant=True)

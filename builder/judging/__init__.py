@@ -1,0 +1,1 @@
+"""What is asked of judges, and what is made of their answers."""

@@ -1,0 +1,1 @@
+"""Language models: loading, chat templates, policies, and how likely they find a text."""

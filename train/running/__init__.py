@@ -1,0 +1,1 @@
+"""A training as a program: processes, machine, checkpoints, progress, and what is logged."""
