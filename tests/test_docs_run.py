@@ -39,7 +39,7 @@ ELSEWHERE = {
     "wim stats *--embedder sentence-transformers/*": ("a model on the Hub", "tests/builder/health/test_measure.py"),
     "wim train online *": ("takes 6 s each", "tests/train/test_online.py"),
     "wim train kto *": ("takes 6 s", "tests/train/test_kto.py"),
-    "wim train dpo *train.loss=*": ("takes 6 s each", "tests/train/test_listwise.py"),
+    "wim train dpo *train.loss=*": ("takes 6 s each", "tests/train/preferences/test_listwise.py"),
     "wim train grpo *": ("takes 5 s each", "tests/train/test_grpo.py"),
     "wim eval *": ("benchmarks on the Hub", "tests/analysis/test_benchmarks.py"),
     "wim winrate runs/wim/1 runs/numerical/1": ("the demo's judge cannot compare", "tests/analysis/test_winrate.py"),
@@ -55,8 +55,8 @@ ELSEWHERE = {
     "sbatch *": ("takes Slurm", ""),
     "kubectl *": ("takes Kubernetes", ""),
     "ssh *": ("takes another machine", ""),
-    "file = client.files*": ("a hosted service; its files are made by hand", "tests/builder/test_batch.py"),
-    "client.messages.batches*": ("a hosted service; its files are made by hand", "tests/builder/test_batch.py"),
+    "file = client.files*": ("a hosted service; its files are made by hand", "tests/builder/judging/test_batch.py"),
+    "client.messages.batches*": ("a hosted service; its files are made by hand", "tests/builder/judging/test_batch.py"),
     "from *import GRPOConfig*": ("is run already", "tests/train/test_rewards.py"),
 }
 """What is not run here, as a pattern: why, and the test that runs it or its like ("": none does)."""

@@ -24,7 +24,7 @@ from train.running import launch, workers
 TWO = "launch.processes=2"
 SMALL = ("batch=8", "device_batch=2", "learning_rate=1e-3", "max_steps=6", "save_steps=1", "throughput=true")
 LATER = ("reference=base", "weight=delta", "offset=0.5")
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
 
 Wim = Callable[..., int]
 

@@ -109,7 +109,7 @@ def test_what_was_worked_out_before_an_interruption_is_not_worked_out_again(
     trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("train.reference.TOGETHER", 2)
+    monkeypatch.setattr("train.preferences.reference.TOGETHER", 2)
     pairs, parameters = sample(24), given("device_batch=2")  # 12 batches
 
     def prepare(stop_after: int) -> tuple[Any, int]:
