@@ -5,7 +5,7 @@ from typing import Any
 import fuzz
 import pytest
 
-from builder import ingest
+from builder.imported import collected
 from builder.judges.wim import Judge
 
 
@@ -40,14 +40,14 @@ def test_an_input_that_the_parser_fails_on_is_shown_as_ascii(monkeypatch: pytest
 
 
 def test_the_one_line_that_ingest_fails_on_is_found_and_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    add = ingest._add
+    add = collected._add
 
     def faulty(made: Any, fields: Any, said: Any) -> bool:
         if "source" in fields:
             raise ValueError("no sources")
         return add(made, fields, said)
 
-    monkeypatch.setattr(ingest, "_add", faulty)
+    monkeypatch.setattr(collected, "_add", faulty)
     with pytest.raises(fuzz.Failure, match="these lines are enough") as failure:
         fuzz.ingestion(200, seed=0)
     assert len(str(failure.value).splitlines()) == 2

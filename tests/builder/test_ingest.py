@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from builder import ids, ingest, tables
 from builder.errors import InputError, UsageError, WimError
+from builder.imported.collected import MOST
 from builder.ingest import Accounting
 from builder.params import Params
 
@@ -172,8 +173,8 @@ def test_a_completion_id_cannot_stand_for_two_completions(tmp_path: Path) -> Non
 
 
 def test_a_prompt_has_no_more_completions_than_the_table_can_number(tmp_path: Path) -> None:
-    made = take(tmp_path, [row(completion=str(i)) for i in range(ingest.MOST + 2)])
-    assert (made.account.completions, made.account.rejected) == (ingest.MOST, 2)
+    made = take(tmp_path, [row(completion=str(i)) for i in range(MOST + 2)])
+    assert (made.account.completions, made.account.rejected) == (MOST, 2)
     assert made.rejected[0]["field"] == "completion"
     assert made.completions["index"].max() == 32_767
 
