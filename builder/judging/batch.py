@@ -4,34 +4,26 @@
 hexadecimal key of its row, so that nothing has to be remembered between them.
 """
 
-import contextlib
 import dataclasses
 import functools
-import json
-import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from builder import generate, ids, judge, records, rows, tables
+from builder import generate, judge, records, rows
 from builder.engines import Completion, Request
 from builder.errors import EngineError, InputError, ParamsError
 from builder.judging import asking, panel
 from builder.judging.asking import Attempt
+from builder.judging.batch_files import Files, limited
+from builder.judging.batch_requests import LIMITS, escaped_messages, line
 from builder.judging.batch_results import Failure, Result, results
-from builder.language import chat, control
-from builder.language.chat import Message
 from builder.language.policy import Policy
 from builder.params import Params
 from builder.records import Bad
-
-LIMITS = {"openai": (50_000, 200_000_000), "anthropic": (100_000, 256_000_000)}
-"""Requests and bytes that a service takes at a time."""
-HOTTEST = {"openai": 2.0, "anthropic": 1.0}
-"""The highest temperature that a service takes."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +129,7 @@ def export(folder: Path, params: Params, file: Path, format: str) -> Exported:
     for what the service cannot do and TableError if a file cannot be written.
     """
     params = _settled(params)
-    with _files(file, *LIMITS[format]) as out:
+    with limited(file, *LIMITS[format]) as out:
         attempts = _ask(folder, params, functools.partial(_write, out, format, params.engine.endpoint.extra_body))
         written = out.publish()
     answered = sum(len(attempt.answers) - attempt.answers.missing() for attempt in attempts)
@@ -151,72 +143,12 @@ def _others(file: Path, written: Sequence[Path]) -> list[Path]:
     return sorted(other for other in beside if name.fullmatch(other.name) and other not in written)
 
 
-class _Files:
-    """JSONL in as many files as the limits ask for; they have temporary names until all is written."""
-
-    def __init__(self, file: Path, most: int, largest: int) -> None:
-        self.file, self.most, self.largest = file, most, largest
-        self.temporary: list[Path] = []
-        self.out: IO[bytes] | None = None
-        self.room = (0, 0)
-        self.requests = self.escaped = 0
-
-    def write(self, line: bytes) -> None:
-        requests, size = self.room
-        with tables.told(self.file):
-            if self.out is None or requests == 0 or len(line) > size:
-                self.out = self._next()
-                requests, size = self.most, self.largest
-            self.out.write(line)
-        self.room = requests - 1, size - len(line)
-        self.requests += 1
-
-    def _next(self) -> IO[bytes]:
-        self.close()
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        self.temporary.append(self.file.with_name(f".{self.file.name}.{os.getpid()}.{len(self.temporary)}.tmp"))
-        return self.temporary[-1].open("wb")
-
-    def close(self) -> None:
-        if self.out:
-            self.out.close()
-
-    def publish(self) -> list[Path]:
-        with tables.told(self.file):
-            self.close()
-            for temporary, name in zip(self.temporary, self._names(), strict=True):
-                tables.publish_file(temporary, name)
-        return self._names()
-
-    def _names(self) -> list[Path]:
-        if len(self.temporary) == 1:
-            return [self.file]
-        numbers = range(1, len(self.temporary) + 1)
-        return [self.file.with_name(f"{self.file.stem}-{number}{self.file.suffix}") for number in numbers]
-
-
-@contextlib.contextmanager
-def _files(file: Path, most: int, largest: int) -> Iterator[_Files]:
-    out = _Files(file, most, largest)
-    try:
-        yield out
-    finally:
-        with contextlib.suppress(OSError):  # of a full disk, which was told already
-            out.close()
-        for temporary in out.temporary:
-            temporary.unlink(missing_ok=True)
-
-
 def _write(
-    out: _Files, format: str, extra_body: dict[str, Any], requests: Iterator[Request]
+    out: Files, format: str, extra_body: dict[str, Any], requests: Iterator[Request]
 ) -> Iterator[tuple[int, Completion]]:
     for key, request in _distinct(requests):
-        messages, escaped = _escaped(request.messages)
-        body = {"model": request.policy.model} | _BODIES[format](request, messages) | extra_body
-        body = {name: value for name, value in body.items() if value is not None}
-        _check_temperature(body.get("temperature", 0), format)
-        # ASCII, so that no client makes it larger or finds a line's end within it.
-        out.write(json.dumps(_ENVELOPES[format](key.hex(), body), separators=(",", ":")).encode() + b"\n")
+        written, escaped = line(request, key.hex(), format, extra_body)
+        out.write(written)
         out.escaped += escaped
     return iter(())
 
@@ -231,47 +163,6 @@ def _distinct(requests: Iterable[Request]) -> Iterator[tuple[bytes, Request]]:
         if key not in seen:
             seen.add(key)
             yield key, request
-
-
-def _escaped(messages: Sequence[Message]) -> tuple[list[Message], int]:
-    """Messages in which no text can pass for a turn's end, and how many control strings they held."""
-    for message in messages:
-        if message["role"] not in chat.ROLES:  # templates write it between control strings
-            raise EngineError(f"a message has the role {message['role']!r}, which no chat template knows")
-    texts = [control.escape(message["content"]) for message in messages]
-    turns = [Message(role=m["role"], content=text) for m, (text, _) in zip(messages, texts, strict=True)]
-    return turns, sum(count for _, count in texts)
-
-
-def _openai(request: Request, messages: Sequence[Message]) -> dict[str, Any]:
-    """A chat completion; the seed says nothing where nothing is drawn."""
-    sampling = request.sampling
-    body = {"messages": messages, "max_completion_tokens": sampling.max_tokens, "temperature": sampling.temperature}
-    return body | ({"seed": ids.folded(request.seed)} if sampling.temperature else {})
-
-
-def _anthropic(request: Request, messages: Sequence[Message]) -> dict[str, Any]:
-    """A message; the system's turn stands beside the others, and there are no seeds."""
-    system = "\n\n".join(message["content"] for message in messages if message["role"] == "system")
-    turns = [message for message in messages if message["role"] != "system"]
-    sampling = request.sampling
-    body = {"messages": turns, "max_tokens": sampling.max_tokens, "temperature": sampling.temperature}
-    return ({"system": system} if system else {}) | body
-
-
-_BODIES = {"openai": _openai, "anthropic": _anthropic}
-_ENVELOPES: dict[str, Callable[[str, Mapping[str, Any]], dict[str, Any]]] = {
-    "openai": lambda key, body: {"custom_id": key, "method": "POST", "url": "/v1/chat/completions", "body": body},
-    "anthropic": lambda key, body: {"custom_id": key, "params": body},
-}
-
-
-def _check_temperature(temperature: Any, format: str) -> None:
-    if isinstance(temperature, (int, float)) and temperature > HOTTEST[format]:
-        raise EngineError(
-            f"{format} takes temperatures up to {HOTTEST[format]:g}, not {temperature:g}:"
-            " lower judge.temperature and judge.retry_temperature"
-        )
 
 
 def import_results(folder: Path, params: Params, files: Sequence[Path]) -> Imported:
@@ -297,7 +188,7 @@ def _answers(files: Sequence[Path], requests: Iterator[Request]) -> Iterator[tup
     """The first answer to each of the requests, in the order of the files."""
     open_: dict[str, tuple[int, int]] = {}
     for place, request in enumerate(requests):
-        open_[generate.key(request).hex()] = place, _escaped(request.messages)[1]
+        open_[generate.key(request).hex()] = place, escaped_messages(request.messages)[1]
     for result in results(files) if open_ else ():
         if isinstance(result, Result) and isinstance(result.outcome, Completion) and result.name in open_:
             place, escaped = open_.pop(result.name)
