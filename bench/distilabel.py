@@ -1,6 +1,7 @@
 """complete + judge against distilabel on the same engine and judge: whole processes, from the prompts to the tables.
 
-distilabel runs each step in a process of its own, and loads the engine in both.
+distilabel runs each step in a process of its own and loads the engine in both; so `wim` is measured with one engine
+and, on Ray, with as many.
 """
 
 import json
@@ -17,12 +18,17 @@ MODULE = "bench.against.distilabel_steps"
 def measure(setup: Setup) -> Measured:
     rows = PROMPTS if setup.small else ROWS
     run(["make", "-s", "setup-distilabel", f"VENV={sys.prefix}"], ROOT)
-    ways = {"distilabel": lambda: theirs(setup, rows), "wim complete --judge": lambda: ours(setup, rows)}
+    ways = {
+        "distilabel": lambda: theirs(setup, rows),
+        "wim, one engine": lambda: ours(setup, rows),
+        "wim, two engines": lambda: ours(setup, rows, "engine.scale=ray", "engine.ray.actors=2"),
+    }
     costs = turns(ways, setup.repeat)
-    distilabel, wims = costs.values()
+    distilabel, one, two = costs.values()
     figures = [
-        Figure("rows/s over distilabel", ratio(walls(distilabel), walls(wims)), at_least=1.2),
-        Figure("rows per CPU second over distilabel", ratio(cpus(distilabel), cpus(wims))),
+        Figure("rows/s over distilabel, two engines each", ratio(walls(distilabel), walls(two)), at_least=1.2),
+        Figure("rows/s over distilabel, one engine against its two", ratio(walls(distilabel), walls(one))),
+        Figure("rows per CPU second over distilabel, one engine", ratio(cpus(distilabel), cpus(one))),
     ]
     speed = {f"rows/s, {way}": round(rows / min(walls(cost)), 1) for way, cost in costs.items()}
     settings = {"completions, each judged once": rows, "distilabel": version(), "turns": setup.repeat}
@@ -38,10 +44,10 @@ def theirs(setup: Setup, rows: int) -> Cost:
     return cost
 
 
-def ours(setup: Setup, rows: int) -> Cost:
+def ours(setup: Setup, rows: int, *more: str) -> Cost:
     with empty_folder(setup) as folder:
         write_prompts(folder, PROMPTS)
-        sets = [f"complete.n={rows // PROMPTS}", "judge.attempts=1", f"model.name={MODEL}"]
+        sets = [f"complete.n={rows // PROMPTS}", "judge.attempts=1", f"model.name={MODEL}", *more]
         how = [word for each in sets for word in ("--set", each)]
         cost = run(wim("complete", "run", "--judge", "--json", "--params", ROOT / "params.yaml", *how), folder)
     check(json.loads(cost.output)["judge"]["judgements"], rows)

@@ -1,15 +1,18 @@
 """What complete and judge add to an engine: their rows/s against the bare engine's, and memory by rows.
 
 Both ways give the same requests to the same engine. Times begin with the loaded engine; of the bare one only its own
-work counts. Resumption is on: rows are keyed, kept in parts, and read back.
+work counts. Resumption is on: rows are keyed, kept in parts, and read back. Two processes differ by more than what is
+looked for where the machine has other work, so the stages also say how much of their own time their engine took.
 """
 
 import argparse
 import importlib.util
 import json
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from bench.against import clock
@@ -34,7 +37,9 @@ def measure(setup: Setup) -> Measured:
         bare, stages = found.values()
         if engine == "transformers":
             check_same(bare + stages)
+        shares = [cost.said()["engine"] / cost.said()["wall"] for cost in stages]
         figures += [
+            Figure(f"share of the stages' seconds in {engine}", median(shares), "", at_least=0.95),
             Figure(f"rows/s over the bare {engine}", ratio(walls(bare), walls(stages)), at_least=0.95),
             Figure(f"rows per CPU second over the bare {engine}", ratio(cpus(bare), cpus(stages)), guarded=True),
         ]
@@ -119,10 +124,30 @@ def stages(engine: str, rows: int) -> None:
 
     given = settings(engine, rows)
     source = generate.Lazy(given, [policy.base(given.model)])
-    source.engine = source.module.Engine(given, source.policies)
+    source.engine = timed = Timed(source.module.Engine(given, source.policies))
     started = clock.start()
     made = complete.run(Path("run"), given, source=source), judge.run(Path("run"), given, source=source)
-    clock.tell(started, tokens=sum(each.usage["tokens"] for each in made))
+    clock.tell(started, tokens=sum(each.usage["tokens"] for each in made), engine=timed.seconds)
+
+
+class Timed:
+    """An engine, and the seconds that it works: those until an answer is there, less those until a request is."""
+
+    def __init__(self, engine: Any) -> None:
+        self.engine, self.seconds = engine, 0.0
+
+    def generate(self, requests: Iterable[Any]) -> Iterator[tuple[int, Any]]:
+        yield from self._counted(self.engine.generate(self._counted(requests, -1)), 1)
+
+    def _counted(self, items: Iterable[Any], sign: int) -> Iterator[Any]:
+        following = iter(items)
+        while True:
+            began = time.perf_counter()
+            item = next(following, self)
+            self.seconds += sign * (time.perf_counter() - began)
+            if item is self:
+                return
+            yield item
 
 
 def main() -> None:
