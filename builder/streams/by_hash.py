@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from builder import tables
 
-HELD = 64 << 20
+HELD = 32 << 20
 """Bytes that are held before they are scattered."""
 _DIGITS = "0123456789abcdef"
 _ENDS = pl.Series([a + b for a in _DIGITS for b in _DIGITS][1:])

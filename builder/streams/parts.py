@@ -12,7 +12,7 @@ from builder.streams import spans
 from builder.streams.spans import Span
 
 BYTES = 128 << 20
-"""Of texts in a part, about: where texts are long, parts have fewer rows than half of ``spans.ROWS``."""
+"""Of texts in a part, about: where texts are long, parts have fewer rows than a quarter of ``spans.ROWS``."""
 PAIRED = 64 << 20
 """Bytes of texts in pairs that are put together or written at once, about."""
 PROMPTS = ("prompt_id", "messages")
@@ -63,7 +63,7 @@ def pairs_at_once(files: Mapping[str, Path]) -> int:
 def _rows(files: Mapping[str, Path]) -> int:
     """Completions of a part."""
     _, answered, said = _sizes(files)
-    return max(1, min(spans.ROWS // 2, BYTES * _count(files["completions"]) // max(1, answered + said)))
+    return max(1, min(spans.ROWS // 4, BYTES * _count(files["completions"]) // max(1, answered + said)))
 
 
 def _sizes(files: Mapping[str, Path]) -> list[int]:
