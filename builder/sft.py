@@ -81,8 +81,10 @@ class _Imitated:
         self.several = judges["judge"].n_unique() > 1
 
     def __call__(self, part: Part) -> Iterator[dict[str, Any]]:
-        texts = part.completions.filter(~judgements.is_empty(pl.col("text")))
-        made = texts.join(self.refined, on="completion_id").join(self._values(texts, part), on="completion_id")
+        made = part.completions.filter(~judgements.is_empty(pl.col("text"))).join(self.refined, on="completion_id")
+        if made.is_empty():
+            return
+        made = made.join(self._values(made, part), on="completion_id")
         best = made.drop_nulls("value").sort("value", "completion_id", descending=[True, False])
         prompts = dict(part.prompts.iter_rows())
         for row in best.unique("prompt_id", keep="first", maintain_order=True).iter_rows(named=True):
@@ -91,18 +93,17 @@ class _Imitated:
                 row["refined_from"], row["refined_feedback"], row["value"],
             )  # fmt: skip
 
-    def _values(self, texts: pl.DataFrame, part: Part) -> pl.DataFrame:
-        """completion_id, value: the reward, or the cosine of a refinement and the feedback that it takes up."""
+    def _values(self, made: pl.DataFrame, part: Part) -> pl.DataFrame:
+        """completion_id, value: the reward, or the cosine of a refinement in ``made`` and the feedback it takes up."""
         if self.params.sft.by == "reward":
             rated = comparable(part.ratings, part.completions, "reward", self.params.pair.judge, self.several)
             return rated.select("completion_id", "value")
-        both = texts.join(self.refined, on="completion_id")
-        found = embed.embed(list(dict.fromkeys([*both["text"], *both["refined_feedback"]])), self.params.embed)
+        found = embed.embed(list(dict.fromkeys([*made["text"], *made["refined_feedback"]])), self.params.embed)
         vectors = dict(zip(found["text_id"].to_pylist(), found["embedding"].to_pylist(), strict=True))
         sides = [
-            np.array([vectors[ids.text_id(text)] for text in both[c]], np.float32) for c in ("text", "refined_feedback")
+            np.array([vectors[ids.text_id(text)] for text in made[c]], np.float32) for c in ("text", "refined_feedback")
         ]
-        return both.select("completion_id", value=pl.Series(cosines(*sides)).fill_nan(None))
+        return made.select("completion_id", value=pl.Series(cosines(*sides)).fill_nan(None))
 
 
 class _Chains:

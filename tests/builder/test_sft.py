@@ -99,12 +99,13 @@ def test_the_parts_that_are_read_leave_no_trace(wim: Wim, run: Path, monkeypatch
         assert (run / "sft.parquet").read_bytes() == whole
 
 
+@pytest.mark.parametrize("by", ["reward", "similarity"])
 def test_a_run_without_refinements_says_what_to_do(
-    wim: Wim, write_jsonl: Any, capsys: pytest.CaptureFixture[str]
+    wim: Wim, write_jsonl: Any, capsys: pytest.CaptureFixture[str], by: str
 ) -> None:
     records = [{"prompt": "Describe it.", "completion": text, "feedback": "More."} for text in TEXTS]
     assert wim("build", write_jsonl(records), "--out", "plain") == 0
-    assert wim("sft", "plain") == 1
+    assert wim("sft", "plain", "--set", f"sft.by={by}") == 1
     assert "`wim refine` makes them" in capsys.readouterr().err
 
 
