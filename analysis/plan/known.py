@@ -61,14 +61,15 @@ def read(folder: Path | None) -> Known:
 
 
 def _generated(file: Path | None, rows: int) -> Generated | None:
-    """None for texts that no engine of ours has made: nobody has counted their tokens."""
+    """None for texts that no engine of ours has made, or not all: nobody has counted their tokens."""
     if file is None or not rows:
         return None
     about = tables.read_metadata(file)
     usage = about.get("usage") or {}
-    if not usage.get("tokens"):
+    makers = about.get("jury", [about])
+    if not usage.get("tokens") or not all("policy" in each for each in makers):  # imported, and then refined
         return None
-    by = [each["policy"]["model"] for each in about.get("jury", [about])]
+    by = [each["policy"]["model"] for each in makers]
     return Generated(rows, usage["prompt_tokens"] / rows, usage["tokens"] / rows, ", ".join(dict.fromkeys(by)))
 
 

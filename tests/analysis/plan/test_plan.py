@@ -111,6 +111,17 @@ def test_answers_that_could_not_be_read_are_asked_again(echoed: Path) -> None:
     assert known.read(echoed).repeated == pytest.approx(45 / 36)
 
 
+def test_refined_texts_count_where_those_they_come_from_do(wim: Wim, echoed: Path, write_jsonl: Any) -> None:
+    assert wim("refine", echoed, *ECHO) == 0
+    of_ours = known.read(echoed / "refined").complete
+    assert of_ours is not None
+    assert of_ours.rows > 36
+    records = [{"prompt": "Describe it.", "completion": "It is grey.", "feedback": "Its size is missing."}]
+    assert wim("ingest", write_jsonl(records), "--out", "mine") == 0
+    assert wim("refine", "mine", *ECHO) == 0
+    assert known.read(Path("mine/refined")).complete is None
+
+
 def test_what_others_have_made_has_no_counted_tokens(wim: Wim, plan: Callable[..., Any], write_jsonl: Any) -> None:
     record = {"prompt": "Why?", "completion": "Because.", "feedback": "It lacks a reason.", "rating": 3}
     assert wim("ingest", write_jsonl([record]), "--out", "mine") == 0
