@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from analysis.audit.measure import told
 from analysis.intervals import Estimate
 from analysis.themes import decide, find, labels, said
 from analysis.themes.find import Themes
@@ -35,8 +36,8 @@ def run(runs: Sequence[Path], params: Params, count: int | None = None, file: Pa
     themes = [_theme(found, place, runs) | _decides(decided[place]) for place in range(len(found.themes))]
     nothing = {"name": labels.NOTHING} | _decides(decided[-1])
     foretold = decide.foretold(known, MOST, params.seed) | _every(known, params.seed)
-    told = [{"themes": taken} | _told("accuracy", estimate) for taken, estimate in foretold.items()]
-    return result | {"prompts": known.prompts, "themes": themes, "nothing": nothing, "foretold": told}
+    by_few = [{"themes": taken} | told(estimate, "accuracy") for taken, estimate in foretold.items()]
+    return result | {"prompts": known.prompts, "themes": themes, "nothing": nothing, "foretold": by_few}
 
 
 def _check_embedders(runs: Sequence[Path]) -> None:
@@ -65,9 +66,4 @@ def _theme(found: Themes, place: int, runs: Sequence[Path]) -> dict[str, Any]:
 
 
 def _decides(found: decide.Decides) -> dict[str, Any]:
-    return {"decides": {"pairs": found.pairs} | _told("rejected", found.rejected) | {"weight": found.weight}}
-
-
-def _told(name: str, estimate: Estimate) -> dict[str, float]:
-    low, high = estimate.interval
-    return {name: estimate.value, "low": low, "high": high}
+    return {"decides": {"pairs": found.pairs} | told(found.rejected, "rejected") | {"weight": found.weight}}

@@ -52,8 +52,10 @@ def foretold(labels: Labels, most: int, seed: int) -> dict[int, Estimate]:
     for each in range(FOLDS):
         test = fold == each
         train = labels.missing[~test]
+        if not test.any() or not len(train):  # of one prompt nothing can be held out
+            continue
         order = np.argsort(-np.abs(weights(train)) * train.std(axis=0), kind="stable")
-        for count in counts if test.any() else ():
+        for count in counts:
             taken = order[:count]
             margins[count][test] = labels.missing[test][:, taken] @ weights(train[:, taken])
     every = np.ones(len(fold))

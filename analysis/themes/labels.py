@@ -57,7 +57,10 @@ def _of_run(run: Path, judged: pl.DataFrame, count: int, file: Path | None) -> t
 
 
 def _pairs(run: Path) -> pl.DataFrame:
-    pairs = tables.read(tables.find(run, "pairs"), "pairs", [*ENDS, "delta"])
+    file = tables.path(run, "pairs")
+    if not file.is_file():
+        return pl.DataFrame(schema=dict.fromkeys(ENDS, pl.String))
+    pairs = tables.read(file, "pairs", [*ENDS, "delta"])
     return pairs.filter(pl.col("delta") > 0).select(ENDS)
 
 

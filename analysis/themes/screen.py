@@ -17,7 +17,7 @@ def text(result: Mapping[str, Any]) -> str:
 
 def _themes(result: Mapping[str, Any]) -> list[str]:
     runs = result["runs"]
-    above = os.path.commonpath(runs) if len(runs) > 1 else ""
+    above = os.path.commonpath([os.path.abspath(run) for run in runs]) if len(runs) > 1 else ""
     names = [os.path.relpath(run, above) if above else run for run in runs]
     rows = [
         [theme["name"], f"{theme['judgements']:,}", *(f"{theme['shares'][run]:.1%}" for run in runs)]

@@ -116,3 +116,29 @@ def test_a_run_without_vectors_or_with_those_of_another_embedder_is_refused(
     make_run(tmp_path / "a", 0, prompts=8)
     assert wim("themes", "a", "nowhere") == 1
     assert "wim embed nowhere" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_what_decides_nothing_is_null_in_json_and_runs_may_be_named_in_any_way(
+    wim: Wim, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(2):
+        make_run(tmp_path / f"a/{number}", number, prompts=8)
+    pairs = tables.read(tmp_path / "a/0/pairs.parquet", "pairs")
+    tables.write(tmp_path / "a/0/pairs.parquet", "pairs", pairs.head(1), {})
+    assert wim("themes", "a/0", "--count", "3", "--json") == 0
+    told = json.loads(capsys.readouterr().out, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    undecided = [theme["decides"] for theme in (*told["themes"], told["nothing"]) if not theme["decides"]["pairs"]]
+    assert undecided
+    assert all(each["rejected"] is each["low"] is each["high"] is None for each in undecided)
+    assert wim("themes", tmp_path / "a/0", "a/1") == 0
+    assert capsys.readouterr().out.splitlines()[0].split()[-2:] == ["0", "1"]
+
+
+def test_without_pairs_the_themes_are_shown_all_the_same(
+    wim: Wim, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run(tmp_path / "a", 0, prompts=8)
+    (tmp_path / "a/pairs.parquet").unlink()
+    assert wim("themes", "a") == 0
+    assert "no pairs: `wim pair` makes them" in capsys.readouterr().out
