@@ -26,8 +26,11 @@ class Refine:
 
     def __post_init__(self) -> None:
         require(self.limit >= 1, "refine.limit", "at least 1", self.limit)
+        require(self.limit == 1 or self.which != "all", "refine.limit", "1 where refine.which is all", self.limit)
         require(1 <= self.n <= 1000, "refine.n", "between 1 and 1000", self.n)
         require(0 <= self.temperature < 100, "refine.temperature", "at least 0 and below 100", self.temperature)
+        drawn = self.n == 1 or self.temperature > 0
+        require(drawn, "refine.temperature", "above 0 where refine.n is above 1", self.temperature)
         require(0 < self.top_p <= 1, "refine.top_p", "above 0 and at most 1", self.top_p)
         require(self.max_tokens >= 1, "refine.max_tokens", "at least 1", self.max_tokens)
 
@@ -41,3 +44,7 @@ class Sft:
 
     form: Literal["imitation", "hindsight"] = "imitation"
     by: Literal["reward", "similarity"] = "reward"
+
+    def __post_init__(self) -> None:
+        read = self.form == "imitation" or self.by == "reward"
+        require(read, "sft.by", "left as it is for the form hindsight, which takes pairs", self.by)

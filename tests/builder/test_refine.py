@@ -10,7 +10,8 @@ import pytest
 from kill import Drive, Driven
 from transformers import AutoTokenizer
 
-from builder import refined, rewrite, tables
+from builder import params, refined, rewrite, tables
+from builder.errors import ParamsError
 from builder.language import chat, models
 
 Wim = Callable[..., int]
@@ -118,6 +119,19 @@ def test_the_worst_or_the_best_of_each_prompt(wim: Wim, write_jsonl: Any) -> Non
         made = again(Path("run/refined"))
         assert set(made.select(read_index).to_series()) == indices
         assert len(made) == 2 * limit
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        (["refine.limit=2"], "refine.limit"),
+        (["refine.n=2", "refine.temperature=0"], "refine.temperature"),
+        (["sft.form=hindsight", "sft.by=similarity"], "sft.by"),
+    ],
+)
+def test_a_setting_that_would_not_be_read_is_refused(settings: list[str], key: str) -> None:
+    with pytest.raises(ParamsError, match=f"{key} must be "):
+        params.load(None, settings)
 
 
 def test_an_id_that_is_taken_is_told(wim: Wim, ingested: Any, capsys: pytest.CaptureFixture[str]) -> None:
