@@ -1,10 +1,13 @@
 """Which completions are compared under a rating, and how they differ."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+
+from builder.errors import TableError
 
 MEAN, MEDIAN, MAJORITY = TOGETHER = ("mean", "median", "majority")
 """What ``pair.judge`` calls all judges together."""
@@ -33,6 +36,16 @@ class JudgedPairs:
     def prompts(self) -> NDArray[np.int64]:
         """A number for each pair's prompt."""
         return self.values["prompt_id"].rle_id().to_numpy().astype(np.int64)[self.better]
+
+
+def check_judge(judge: str, names: Iterable[str]) -> None:
+    """Raises TableError unless ``judge`` (pair.judge) is one of a run's judges, by their ``names``, or all together."""
+    names = sorted(set(names))
+    for name in set(TOGETHER) & set(names):
+        raise TableError(f"a judge is called {name!r}, which is what pair.judge calls all of them; rename it")
+    if judge not in (*TOGETHER, *names):
+        known = ", ".join([*TOGETHER, *filter(None, names)])
+        raise TableError(f"pair.judge is {judge!r}; there are {known}")
 
 
 def scaled(judge: str) -> str:

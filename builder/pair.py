@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from builder import ids, judgements, paired, stats, tables
-from builder.compare import TOGETHER, JudgedPairs, Rows, comparable, judged_pairs
+from builder.compare import TOGETHER, JudgedPairs, Rows, check_judge, comparable, judged_pairs
 from builder.errors import TableError
 from builder.health import measure
 from builder.health.draw import Draw
@@ -35,7 +35,7 @@ def run(folder: Path, params: Params, arm: str = "", round_index: int = 0) -> di
     tables.check_made_from(files["ratings"], now, "rate")
     params = as_rated(files["ratings"], params)
     judges = _judges(files["ratings"])
-    _check_judges(judges.names, params.pair)
+    check_judge(params.pair.judge, judges.names)
     at_once = parts.pairs_at_once(files)
     made, truncated = _Made(params, judges, at_once), Truncated(tables.path(folder, "embeddings"))
     with sorter(folder, "pair_id") as pairs:
@@ -120,14 +120,6 @@ def _check_prompts(part: Part) -> None:
     if len(strangers):
         first = strangers["completion_id"][0]
         raise TableError(f"{len(strangers)} or more completions have no row in the prompts table, {first} for one")
-
-
-def _check_judges(names: list[str], settings: Pair) -> None:
-    for name in set(TOGETHER) & set(names):
-        raise TableError(f"a judge is called {name!r}, which is what pair.judge calls all of them; rename it")
-    if settings.judge not in (*TOGETHER, *names):
-        known = ", ".join([*TOGETHER, *filter(None, names)])
-        raise TableError(f"pair.judge is {settings.judge!r}; there are {known}")
 
 
 def columns(settings: Pair) -> tuple[str, ...]:

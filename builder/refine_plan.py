@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from builder import ids, judgements, tables
-from builder.compare import comparable
+from builder.compare import check_judge, comparable
 from builder.errors import TableError
 from builder.params import Params
 from builder.statuses import WimStatus
@@ -38,7 +38,7 @@ def planned(judged: pl.DataFrame, files: Mapping[str, Path], params: Params) -> 
     """The rewritings there will be (PLAN), by the completion they come from, its judge and their number.
 
     Their indices go on after the highest of their prompt. Raises TableError where these would pass 32,767 or where
-    an id is taken, as one that was ingested may be, and for ``refine.judge`` that is no judge of the run.
+    an id is taken, as one that was ingested may be, and for a judge by name that is none of the run's.
     """
     settings = params.refine
     missing = judged.explode("said").drop_nulls("said").unnest("said")
@@ -69,6 +69,7 @@ def planned(judged: pl.DataFrame, files: Mapping[str, Path], params: Params) -> 
 def _extreme(missing: pl.DataFrame, ratings: Path, params: Params) -> pl.DataFrame:
     """Of those in which something is missing, the worst or best of each prompt by reward; equals by their ids."""
     rated = tables.read(ratings, "ratings", ["completion_id", "prompt_id", "judge", "reward"])
+    check_judge(params.pair.judge, rated["judge"])
     nameless = rated.select("completion_id", text="completion_id").unique()  # their texts are not compared here
     values = comparable(rated, nameless, "reward", params.pair.judge).join(missing, on="completion_id", how="semi")
     ordered = values.sort("value", "completion_id", descending=[params.refine.which == "best", False])

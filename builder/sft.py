@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from builder import embed, ids, judgements, refined, rewrite, tables
-from builder.compare import comparable
+from builder.compare import check_judge, comparable
 from builder.errors import TableError
 from builder.language.chat import Message
 from builder.params import Params
@@ -77,8 +77,10 @@ class _Imitated:
 
     def __init__(self, folder: Path, params: Params) -> None:
         self.params, self.refined = params, refined.read(folder)
-        judges = tables.read(tables.find(folder, "ratings"), "ratings", ["judge", "reward"]).drop_nulls("reward")
-        self.several = judges["judge"].n_unique() > 1
+        judges = tables.read(tables.find(folder, "ratings"), "ratings", ["judge", "reward"])
+        if params.sft.by == "reward":
+            check_judge(params.pair.judge, judges["judge"])
+        self.several = judges.drop_nulls("reward")["judge"].n_unique() > 1
 
     def __call__(self, part: Part) -> Iterator[dict[str, Any]]:
         made = part.completions.filter(~judgements.is_empty(pl.col("text"))).join(self.refined, on="completion_id")

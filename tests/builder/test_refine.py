@@ -108,7 +108,7 @@ def test_each_judge_is_taken_at_its_word_or_the_one_that_is_named(
     assert "there are ana, ben, eve" in capsys.readouterr().err
 
 
-def test_the_worst_or_the_best_of_each_prompt(wim: Wim, write_jsonl: Any) -> None:
+def test_the_worst_or_the_best_of_each_prompt(wim: Wim, write_jsonl: Any, capsys: pytest.CaptureFixture[str]) -> None:
     texts = ["It is grey.", "It is grey and small.", "It is red, small and loud."]
     records = [record(i, text, "More.", rating=4 + j) for i in range(2) for j, text in enumerate(texts)]
     method = ("--set", "rate.method=numerical", "--set", "rate.zeta=0")
@@ -119,6 +119,8 @@ def test_the_worst_or_the_best_of_each_prompt(wim: Wim, write_jsonl: Any) -> Non
         made = again(Path("run/refined"))
         assert set(made.select(read_index).to_series()) == indices
         assert len(made) == 2 * limit
+    assert wim("refine", "run", *ECHO, "--set", "refine.which=worst", "--set", "pair.judge=bob") == 1
+    assert "pair.judge is 'bob'; there are mean, median, majority, judge" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,11 @@ def test_a_run_without_refinements_says_what_to_do(
     assert "`wim refine` makes them" in capsys.readouterr().err
 
 
+def test_a_judge_that_the_run_has_not_is_told(wim: Wim, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert wim("sft", run, "--set", "pair.judge=bob") == 1
+    assert "pair.judge is 'bob'; there are mean, median, majority, wim" in capsys.readouterr().err
+
+
 def test_it_is_published_with_the_ids_of_what_it_is_made_from(wim: Wim, run: Path) -> None:
     assert wim("sft", run, *ECHO) == 0
     assert wim("publish", run, "--out", "dataset", "--schema", "sft", "--set", "publish.test=0") == 0
