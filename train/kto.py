@@ -21,11 +21,10 @@ from builder.language.policy import Policy
 from builder.params import Params
 from builder.params.blocks import as_dict
 from train import adapter, arguments
+from train.preferences import rated
 from train.preferences.pairs import without_control_strings
-from train.reward_model import texts
 from train.running import checkpoints, metrics, workers
 
-TABLES = ("prompts", "completions", "ratings")
 INSTEAD = {
     "loss": "KTO has a loss of its own",
     "label_smoothing": "KTO does not read it",
@@ -41,7 +40,7 @@ INSTEAD = {
 @dataclass(frozen=True)
 class Made:
     """Completions learned from: good and bad ones, those between that are neither, those that hold control strings,
-    those left out for their prompt's length or the whole's, those cut; and the loss's course.
+    those left out for their prompt's length or the whole's, those cut; prompts without a text; and the loss's course.
     """
 
     good: int
@@ -51,6 +50,7 @@ class Made:
     long_prompts: int
     over_context: int
     cut: int
+    unprompted: int
     steps: int
     first_loss: float
     last_loss: float
@@ -63,8 +63,9 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None) -> Made
     """
     arguments.check_read(params.train, "kto", INSTEAD)
     start = policy.read(policy_folder, params.model)
-    inputs = {name: tables.find(folder, name) for name in TABLES}
-    told, neither = labelled(texts.of_tables(folder, params), params.kto.threshold)
+    inputs = {name: tables.find(folder, name) for name in rated.TABLES}
+    every, unprompted = rated.read(folder, params)
+    told, neither = labelled(every, params.kto.threshold)
     told, escaped = without_control_strings(told, {"prompt": True, "completion": False})
     known = {"train": as_dict(params.train), "kto": as_dict(params.kto), "pair": as_dict(params.pair)}
     about: dict[str, Any] = {"stage": "train kto", "params": known | {"seed": params.seed}, "start": start.about()}
@@ -87,28 +88,28 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None) -> Made
     losses = [entry["loss"] for entry in history if "loss" in entry]
     label = trainer.train_dataset.to_polars()["label"]
     return Made(
-        int(label.sum()), int((~label).sum()), neither, escaped, **seen, steps=len(losses), first_loss=losses[0],
-        last_loss=losses[-1],
+        int(label.sum()), int((~label).sum()), neither, escaped, **seen, unprompted=unprompted, steps=len(losses),
+        first_loss=losses[0], last_loss=losses[-1],
     )  # fmt: skip
 
 
-def labelled(rated: pl.DataFrame, threshold: float | None) -> tuple[pl.DataFrame, int]:
+def labelled(every: pl.DataFrame, threshold: float | None) -> tuple[pl.DataFrame, int]:
     """Columns prompt, completion (messages) and label of what is good or bad, and how many are neither.
 
-    ``rated``: messages, text, value. Without a threshold it is the median of the values. Raises TableError.
+    ``every``: messages, text, value. Without a threshold it is the median of the values. Raises TableError.
     """
-    middle = rated.select(pl.col("value").median()).item() if threshold is None else threshold
-    gap = (rated["value"] - middle).round(DECIMALS) if len(rated) else rated["value"]
-    told = rated.with_columns(label=gap > 0).filter(gap != 0)
+    middle = every.select(pl.col("value").median()).item() if threshold is None else threshold
+    gap = (every["value"] - middle).round(DECIMALS)
+    told = every.with_columns(label=gap > 0).filter(gap != 0)
     good = int(told["label"].sum())
     if not 0 < good < len(told):
         raise TableError(
             f"kto.threshold: {good:,} completions are above {middle}, {len(told) - good:,} below: KTO needs both"
         )
-    neither = len(rated) - len(told)
+    neither = len(every) - len(told)
     if neither:
         print(
-            f"{neither:,} of {len(rated):,} completions have the reward {middle:g} and are neither good nor bad",
+            f"{neither:,} of {len(every):,} completions have the reward {middle:g} and are neither good nor bad",
             file=sys.stderr,
         )
     turn = pl.concat_list(pl.struct(role=pl.lit("assistant"), content="text"))

@@ -22,7 +22,7 @@ from builder.reward_model import stored
 from builder.reward_model.stored import Stored
 from builder.reward_model.tokens import Tokens
 from train import adapter, arguments
-from train.preferences import pairs
+from train.preferences import pairs, rated
 from train.reward_model import aspects, assemble, examples, texts
 from train.reward_model.aspects import Aspects
 from train.reward_model.targets import Targets
@@ -125,7 +125,7 @@ def _data(folder: Path, params: Params, tokenizer: Any, context: int, numbers: p
     settings = params.reward
     columns = [*pairs.COLUMNS, "chosen_id", "rejected_id", *Targets.columns(settings)]
     every, unprompted = pairs.trainable(tables.read(tables.find(folder, "pairs"), "pairs", columns), folder)
-    lists = texts.of_tables(folder, params) if settings.loss == "listwise" else None
+    lists = rated.read(folder, params)[0] if settings.loss == "listwise" else None
     told = texts.of_pairs(every)
     told = told if lists is None else pl.concat([lists.drop("value"), told]).unique("completion_id", keep="first")
     tokens, seen = texts.encoded(told.sort("completion_id"), tokenizer, context, params.train)

@@ -47,6 +47,25 @@ def make_run(wim: Wim, write_jsonl: Callable[..., Path]) -> None:
     assert wim("build", "records.jsonl", "--out", "run", "--set", "rate.method=numerical") == 0
 
 
+def test_completions_that_cannot_be_learned_from_are_told(
+    wim: Wim, write_jsonl: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = [
+        {"prompt_id": f"p{i}", "completion": f"{text} {i}.", "feedback": "More.", "rating": 3 + index}
+        for i in range(2)
+        for index, text in enumerate(["It is grey", "It is red"])
+    ]
+    write_jsonl(records, "records.jsonl")
+    assert wim("build", "records.jsonl", "--out", "run", "--set", "rate.method=numerical") == 0
+    for words in (["kto", "run"], ["dpo", "run", "--set", "train.loss=pro"]):
+        assert wim("train", *words) == 1
+        told = capsys.readouterr().err
+        assert "left out: 2 of 2 prompts, which hold no text (only an id)" in told
+        assert "no completion has a reward and a prompt whose text is known" in told
+    assert wim("train", "kto", "run", "--set", "pair.judge=bob") == 1
+    assert "pair.judge is 'bob'; there are mean, median, majority, judge" in capsys.readouterr().err
+
+
 def test_a_policy_learns_from_good_and_bad_completions(
     wim: Wim, write_jsonl: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,7 +9,8 @@ from rewarded import make_run
 
 from builder import tables
 from builder.errors import TableError, WimError
-from train.reward_model import examples, grades, texts
+from train.preferences import rated
+from train.reward_model import examples, grades
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 5, 6, 7])
@@ -60,7 +61,7 @@ def test_ties_of_the_best_are_in_its_place_and_lists_without_a_best_are_left_out
 ) -> None:
     values = {"a": [1.0, 3.0, 2.95], "b": [1.0, 1.0], "c": [5.0]}
     rows = [(f"{p}-{i}", p, [], str(i), v) for p, each in values.items() for i, v in enumerate(each)]
-    told = pl.DataFrame(rows, schema=[*texts.COLUMNS, "value"], orient="row")
+    told = pl.DataFrame(rows, schema=rated.COLUMNS, orient="row")
     made = examples.of_lists(told, 0.1)
     assert made.select("prompt_id", "chosen", "rejected").rows() == [("a", ["a-1", "a-2"], ["a-0"])]
     assert "2 of 3 prompts are left out" in capsys.readouterr().err

@@ -10,13 +10,12 @@ from typing import Any
 
 import polars as pl
 
-from builder import tables
 from builder.compare import DECIMALS
 from builder.errors import TableError
 from builder.params import Params
-from train.reward_model import texts
+from train.preferences import rated
 
-TABLES = ("prompts", "completions", "ratings")
+TABLES = rated.TABLES
 COLUMNS = ("list", "single", "score_chosen", "score_rejected")
 """Of a pair beyond those of any: the number of its list, whether the rejected one does not count, both rewards."""
 
@@ -27,26 +26,18 @@ def read(folder: Path, params: Params) -> tuple[pl.DataFrame, int]:
     Prompts with one comparable completion, or with all of them tied (pair.min_gap), are told and left out. Raises
     TableError if none is left.
     """
-    unprompted = _unprompted(folder)
-    rated = texts.of_tables(folder, params).sort("prompt_id", "value", "completion_id", descending=[False, True, False])
+    every, unprompted = rated.read(folder, params)
+    every = every.sort("prompt_id", "value", "completion_id", descending=[False, True, False])
     gap = (pl.col("value").max() - pl.col("value").min()).over("prompt_id").round(DECIMALS)
-    ranked = rated.filter(gap > params.pair.min_gap)
-    left_out, prompts = rated["prompt_id"].n_unique() - ranked["prompt_id"].n_unique(), rated["prompt_id"].n_unique()
+    ranked = every.filter(gap > params.pair.min_gap)
+    prompts = every["prompt_id"].n_unique()
+    left_out = prompts - ranked["prompt_id"].n_unique()
     if ranked.is_empty():
         raise TableError(f"{folder}: no prompt has two completions of different rewards; see `wim stats`")
     if left_out:
         told = "with one completion, or with all of them tied, there is no order"
         print(f"{left_out:,} of {prompts:,} prompts are left out: {told}", file=sys.stderr)
     return _paired(ranked), unprompted
-
-
-def _unprompted(folder: Path) -> int:
-    """Prompts of which the run holds but the id; told, for no model can be trained on them."""
-    turns = tables.read(tables.find(folder, "prompts"), "prompts", ["messages"])["messages"].list.len()
-    without = int((turns == 0).sum())
-    if without:
-        print(f"left out: {without:,} of {len(turns):,} prompts, which hold no text (only an id)", file=sys.stderr)
-    return without
 
 
 def _paired(ranked: pl.DataFrame) -> pl.DataFrame:

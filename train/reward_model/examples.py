@@ -36,9 +36,10 @@ def of_pairs(pairs: pl.DataFrame, target: pl.Series) -> pl.DataFrame:
 
 
 def of_lists(texts: pl.DataFrame, min_gap: float) -> pl.DataFrame:
-    """An example for each prompt with a best completion among several (texts.of_tables); its ties share the best place.
+    """An example for each prompt with a best completion among several; its ties share the best place.
 
-    Within ``min_gap`` of the best is a tie. Prompts with a single completion, or with all tied, are told and left out.
+    ``texts``: as train.preferences.rated gives them. Within ``min_gap`` of the best is a tie. Prompts with a single
+    completion, or with all tied, are told and left out.
     """
     gap = (pl.col("value").max().over("prompt_id") - pl.col("value")).round(DECIMALS)
     name, best = pl.col("completion_id"), gap <= min_gap

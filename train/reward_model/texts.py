@@ -2,16 +2,13 @@
 
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from builder import compare, judgements, tables
-from builder.params import Params, Train
+from builder.params import Train
 from builder.reward_model.tokens import Tokens, encode
 
-COLUMNS = ["completion_id", "prompt_id", "messages", "text"]
 MESSAGES = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
 _TEXT = pl.String()
 SCHEMA = pl.Schema([("completion_id", _TEXT), ("prompt_id", _TEXT), ("messages", MESSAGES), ("text", _TEXT)])
@@ -29,30 +26,13 @@ class Seen:
 
 
 def of_pairs(pairs: pl.DataFrame) -> pl.DataFrame:
-    """Columns COLUMNS of both sides of all pairs, each completion once."""
+    """SCHEMA of both sides of all pairs, each completion once."""
     rows = [
         (name, prompt_id, [*prompt, *turns[:-1]], turns[-1]["content"])
         for side in ("chosen", "rejected")
         for name, prompt_id, prompt, turns in pairs.select(f"{side}_id", "prompt_id", "prompt", side).iter_rows()
     ]
     return pl.DataFrame(rows, schema=SCHEMA, orient="row").unique("completion_id", keep="first", maintain_order=True)
-
-
-def of_tables(folder: Path, params: Params) -> pl.DataFrame:
-    """Columns COLUMNS and ``value``, the run's reward of every ratable completion with a text of its own.
-
-    Prompts whose text is not known are left out. Raises TableError if a table is missing, or made from another.
-    """
-    files = {name: tables.find(folder, name) for name in ("prompts", "completions", "ratings")}
-    tables.check_made_from(files["ratings"], tables.fingerprints(files), "rate")
-    completions = tables.read(files["completions"], "completions", judgements.COMPLETIONS)
-    ratings = tables.read(files["ratings"], "ratings", ["completion_id", "prompt_id", "judge", "reward"])
-    values = compare.comparable(ratings, completions, "reward", params.pair.judge).drop("text")
-    prompts = tables.read(files["prompts"], "prompts", ["prompt_id", "messages"])
-    prompts = prompts.filter(pl.col("messages").list.len() > 0)
-    joined = values.join(completions.drop("prompt_id"), on="completion_id").join(prompts, on="prompt_id")
-    joined = joined.sort("prompt_id", "completion_id").unique(["prompt_id", "text"], keep="first", maintain_order=True)
-    return joined.select(*COLUMNS, "value")
 
 
 def encoded(texts: pl.DataFrame, tokenizer: Any, context: int, settings: Train) -> tuple[dict[str, Tokens], Seen]:
