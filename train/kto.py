@@ -20,8 +20,9 @@ from builder.language import policy
 from builder.language.policy import Policy
 from builder.params import Params
 from builder.params.blocks import as_dict
+from builder.params.train import Kto
 from train import adapter, arguments
-from train.preferences import rated
+from train.preferences import checks, rated
 from train.preferences.pairs import without_control_strings
 from train.running import checkpoints, metrics, workers
 
@@ -40,17 +41,19 @@ INSTEAD = {
 @dataclass(frozen=True)
 class Made:
     """Completions learned from: good and bad ones, those between that are neither, those that hold control strings,
-    those left out for their prompt's length or the whole's, those cut; prompts without a text; and the loss's course.
+    prompts without a text, what was seen in the completions' tokens (checks.py), and the loss's course.
     """
 
     good: int
     bad: int
     neither: int
     escaped: int
+    unprompted: int
     long_prompts: int
     over_context: int
     cut: int
-    unprompted: int
+    unended: int
+    mismatched: int
     steps: int
     first_loss: float
     last_loss: float
@@ -88,7 +91,7 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None) -> Made
     losses = [entry["loss"] for entry in history if "loss" in entry]
     label = trainer.train_dataset.to_polars()["label"]
     return Made(
-        int(label.sum()), int((~label).sum()), neither, escaped, **seen, unprompted=unprompted, steps=len(losses),
+        int(label.sum()), int((~label).sum()), neither, escaped, unprompted, **vars(seen), steps=len(losses),
         first_loss=losses[0], last_loss=losses[-1],
     )  # fmt: skip
 
@@ -116,20 +119,17 @@ def labelled(every: pl.DataFrame, threshold: float | None) -> tuple[pl.DataFrame
     return told.select(prompt="messages", completion=turn, label="label"), neither
 
 
-def _assembled(
-    told: pl.DataFrame, start: Policy, params: Params, work: Path, folder: Path
-) -> tuple[Any, dict[str, int]]:
+def _assembled(told: pl.DataFrame, start: Policy, params: Params, work: Path, folder: Path) -> tuple[Any, checks.Seen]:
     """TRL's trainer with what can be read. Raises WimError for what this machine or TRL cannot do."""
     arguments.prepare(params)
     from datasets import Dataset
     from trl import KTOConfig, KTOTrainer
 
     tokenizer, model, shape = adapter.load(start, params)
-    good = int(told["label"].sum())
     config = KTOConfig(
         beta=params.train.beta,
         max_length=None,
-        desirable_weight=params.kto.desirable_weight or (len(told) - good) / good,
+        desirable_weight=desirable_weight(told["label"], params.kto),
         undesirable_weight=params.kto.undesirable_weight,
         **arguments.common(params, work),
     )
@@ -141,34 +141,37 @@ def _assembled(
         workers.check(trainer, params.train)
     except ValueError as error:
         raise WimError(f"train: {tables.first_line(error)}") from error
-    tokenized = trainer.train_dataset.select_columns(["prompt_ids", "completion_ids", "label"]).to_polars()
-    readable, seen = _readable(tokenized, trainer.model, params)
+    readable, seen = _readable(trainer, told, params)
+    trainer.desirable_weight = desirable_weight(readable["label"], params.kto)
     trainer.train_dataset = Dataset(_mismatched(readable, config.per_device_train_batch_size).to_arrow())
     if params.train.reference == "base":
         adapter.drop_copy(trainer)
     return arguments.quiet(trainer), seen
 
 
-def _readable(told: pl.DataFrame, model: Any, params: Params) -> tuple[pl.DataFrame, dict[str, int]]:
-    """What can be read, with completions cut, and what was seen of the rest; told on stderr."""
-    settings = params.train
-    context = getattr(model.config, "max_position_embeddings", None) or sys.maxsize
-    prompt, completion = (pl.col(name).list.len() for name in ("prompt_ids", "completion_ids"))
-    short = told.filter(prompt <= (settings.max_prompt or sys.maxsize))
-    cut = pl.min_horizontal(completion, settings.max_completion)
-    left = short.filter(prompt + cut <= context)
-    seen = {"long_prompts": len(told) - len(short), "over_context": len(short) - len(left)}
-    seen["cut"] = int(left.select((completion > settings.max_completion).sum()).item())
-    for name, count in seen.items():
-        if count:
-            print(f"{count:,} of {len(told):,} completions: {name.replace('_', ' ')}", file=sys.stderr)
+def desirable_weight(label: pl.Series, settings: Kto) -> float:
+    """kto.desirable_weight or, if it is null, what lets the good ones together weigh as much as the bad ones do."""
+    good = int(label.sum())
+    return settings.desirable_weight or settings.undesirable_weight * (len(label) - good) / good
+
+
+def _readable(trainer: Any, told: pl.DataFrame, params: Params) -> tuple[pl.DataFrame, checks.Seen]:
+    """The rows of token ids that pass the checks, with completions cut, and what was seen of all."""
+    tokenized = trainer.train_dataset.select_columns(["prompt_ids", "completion_ids", "label"]).to_polars()
+    tokenized = tokenized.hstack(told.select("prompt"))
+    left, seen = checks.checked(tokenized, trainer.processing_class, trainer.model, params.train, ("completion_ids",))
     if not 0 < left["label"].sum() < len(left):
         raise TableError("what is short enough to be read (train.max_prompt) is all good, or all bad: KTO needs both")
-    return left.with_columns(pl.col("completion_ids").list.head(settings.max_completion)), seen
+    return left.drop("prompt"), seen
 
 
 def _mismatched(told: pl.DataFrame, batch: int) -> pl.DataFrame:
-    """With KL_completion_ids as TRL makes them: each prompt gets the completion of the one before it in its batch."""
-    parts = list(told.iter_slices(batch))
-    before = [pl.concat([part["completion_ids"].tail(1), part["completion_ids"].head(-1)]) for part in parts]
-    return told.with_columns(pl.concat(before).alias("KL_completion_ids"))
+    """With KL_completion_ids as TRL makes them: each prompt gets the completion of the one before it in its batch.
+
+    One that is alone in the last batch gets that of the batch before: its own would be no mismatch.
+    """
+    parts = list(told["completion_ids"].to_frame().iter_slices(batch))
+    before = [pl.concat([part.tail(1), part.head(-1)]) for part in parts]
+    if len(parts) > 1 and len(parts[-1]) == 1:
+        before[-1] = parts[-2].tail(1)
+    return told.with_columns(pl.concat(before).to_series().alias("KL_completion_ids"))
