@@ -123,8 +123,8 @@ def _known(params: Params) -> dict[str, Any]:
 def _data(folder: Path, params: Params, tokenizer: Any, context: int, numbers: pl.DataFrame | None) -> _Data:
     """What is learned from, and what is held out. Raises TableError if nothing is left to learn from."""
     settings = params.reward
-    columns = [*pairs.COLUMNS, "chosen_id", "rejected_id", *Targets.columns(settings)]
-    every, unprompted = pairs.trainable(tables.read(tables.find(folder, "pairs"), "pairs", columns), folder)
+    columns = dict.fromkeys((*pairs.COLUMNS, "chosen_id", "rejected_id", *Targets.columns(settings)))
+    every, unprompted = pairs.trainable(tables.read(tables.find(folder, "pairs"), "pairs", list(columns)), folder)
     lists = rated.read(folder, params)[0] if settings.loss == "listwise" else None
     told = texts.of_pairs(every)
     told = told if lists is None else pl.concat([lists.drop("value"), told]).unique("completion_id", keep="first")

@@ -10,7 +10,7 @@ from rewarded import make_run
 from builder import tables
 from builder.errors import TableError, WimError
 from train.preferences import rated
-from train.reward_model import examples, grades
+from train.reward_model import aspects, examples, grades
 
 
 @pytest.mark.parametrize("count", [2, 3, 4, 5, 6, 7])
@@ -41,8 +41,9 @@ def test_numbers_are_grades_around_alike() -> None:
     assert grades.of_values(values, 4, "x").to_list() == [0, 1, None, 2, 3, 2, None, None, None]
     with pytest.raises(TableError, match="x: -2 is beyond the grades from -1 to 1"):
         grades.of_values(values, 3, "x")
-    with pytest.raises(TableError, match="holds no number"):
-        grades.of_values(pl.Series(["a"]), 5, "x")
+    for others in (["a"], [None], [[{"role": "user"}]], [True]):
+        with pytest.raises(TableError, match="holds no number"):
+            grades.of_values(pl.Series(others), 5, "x")
 
 
 def test_pair_judges_grade_the_pair_whoever_stood_first(tmp_path: Path) -> None:
@@ -66,3 +67,12 @@ def test_ties_of_the_best_are_in_its_place_and_lists_without_a_best_are_left_out
     assert made.select("prompt_id", "chosen", "rejected").rows() == [("a", ["a-1", "a-2"], ["a-0"])]
     assert "2 of 3 prompts are left out" in capsys.readouterr().err
     assert examples.of_lists(told, 0.0)["chosen"].to_list() == [["a-1"]]
+
+
+def test_an_aspect_that_is_always_the_same_is_told_also_where_rounding_says_otherwise() -> None:
+    """The standard deviation of seven times 7.3 is 9e-16: targets in such units would be anything."""
+    names = [str(i) for i in range(8)]
+    numbers = pl.DataFrame({"completion_id": names, "even": [7.3] * 7 + [1.0], "own": [float(i) for i in range(8)]})
+    with pytest.raises(TableError, match="aspect 'even': all completions that are learned from have the same number"):
+        aspects.targets(numbers, names, names[:7])
+    assert aspects.targets(numbers, names, names).names == ("even", "own")

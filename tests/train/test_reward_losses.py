@@ -118,6 +118,15 @@ def test_the_probabilities_of_all_grades_add_up_and_none_is_lost_far_from_0() ->
     assert torch.isfinite(far.grad).all()  # type: ignore[arg-type]
 
 
+def test_a_grade_without_room_is_unlikely_and_not_impossible() -> None:
+    """As where no pair that is learned from has it, and one that is held out has."""
+    difference = torch.zeros(2, requires_grad=True)
+    found = losses.ordinal_nll(difference, torch.tensor([3, 4]), torch.tensor([-0.5, -0.5, 0.5, 0.5]))
+    found.sum().backward()
+    assert 50 < found[0].item() < 100
+    assert torch.isfinite(difference.grad).all()  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("loss", ORDINAL)
 def test_two_grades_are_bradley_terry(loss: str) -> None:
     difference, limits = double(7), Thresholds(2).double()()
@@ -282,4 +291,5 @@ def test_measures_are_those_of_their_definitions() -> None:
     sure = np.array([3.0] * 9 + [-3.0])  # nine of ten right at a confidence of 0.953
     assert measure.calibration_error(sure) == pytest.approx(1 / (1 + math.exp(-3)) - 0.9)
     assert measure.calibration_error(np.zeros(4)) == 0
+    assert measure.calibration_error(np.array([-100.0])) == pytest.approx(1)
     assert measure.nll(np.array([-800.0])) == 800

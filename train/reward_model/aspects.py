@@ -54,10 +54,11 @@ def targets(numbers: pl.DataFrame, names: Iterable[str], learned: Iterable[str])
     Raises TableError for an aspect that is not known of these, or always the same: there is nothing to learn.
     """
     own = numbers.filter(pl.col("completion_id").is_in(list(learned))).drop("completion_id")
+    for numbers_of in own.iter_columns():
+        if numbers_of.drop_nulls().n_unique() < 2:  # a standard deviation of equal numbers may be 1e-16
+            told = "all completions that are learned from have the same number, or none"
+            raise TableError(f"aspect {numbers_of.name!r}: {told}")
     mean, std = own.mean().row(0), own.std(ddof=0).row(0)
-    for aspect, spread in zip(own.columns, std, strict=True):
-        if not spread:
-            raise TableError(f"aspect {aspect!r}: all completions that are learned from have the same number, or none")
     units = zip(own.columns, mean, std, strict=True)
     standard = numbers.select("completion_id", *((pl.col(name) - m) / s for name, m, s in units))
     known = {name: list(values) for name, *values in standard.iter_rows()}

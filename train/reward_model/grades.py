@@ -50,7 +50,8 @@ def of_values(values: pl.Series, grades: int, where: str) -> pl.Series:
     A number between two grades, as judges give who do not agree, counts as the milder one; null where it is none or,
     without a middle, 0. Raises TableError for one beyond the scale, and if there is none.
     """
-    most, whole = grades // 2, values.cast(pl.Float64, strict=False).fill_nan(None)
+    told = values.dtype.is_numeric() or values.dtype == pl.String
+    most, whole = grades // 2, values.cast(pl.Float64, strict=False).fill_nan(None) if told else values.clear()
     if not whole.count():
         raise TableError(f"{where}: holds no number, and the loss is one of graded preferences")
     beyond = whole.filter(whole.abs() > most)

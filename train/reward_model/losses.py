@@ -30,7 +30,9 @@ def ordinal_nll(difference: torch.Tensor, grades: torch.Tensor, thresholds: torc
     above_lower, below_upper = grades > 0, grades < count
     lower, upper = thresholds[(grades - 1).clamp(min=0)], thresholds[grades.clamp(max=count - 1)]
     between = above_lower & below_upper
-    gap = torch.where(between, upper - lower, torch.ones_like(difference))
+    # Two thresholds come together where no pair has the grade between them; a held-out pair may have it all the same.
+    apart = (upper - lower).to(difference.dtype).clamp(min=torch.finfo(difference.dtype).tiny)
+    gap = torch.where(between, apart, torch.ones_like(difference))
     none = torch.zeros_like(difference)
     parts = torch.where(above_lower, functional.logsigmoid(difference - lower), none)
     parts = parts + torch.where(below_upper, functional.logsigmoid(upper - difference), none)

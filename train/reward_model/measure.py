@@ -23,7 +23,7 @@ def nll(difference: Numbers) -> float:
 
 
 def calibration_error(difference: Numbers) -> float:
-    """Expected calibration error (Guo et al., 2017) of the preferred side, in [0, 0.5].
+    """Expected calibration error (Guo et al., 2017) of the preferred side, in [0, 1]: 1 if all is wrong and certain.
 
     Confidence sigmoid(|difference|) in BINS bins of equal width from 0.5 to 1; equal rewards are right by half.
     """
