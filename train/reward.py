@@ -86,11 +86,13 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None) -> Made
     if start.adapter:
         raise WimError(f"{policy_folder}: has an adapter; `wim train merge` makes one model of it, to be model.name")
     inputs = {name: tables.find(folder, name) for name in _tables(params)}
+    numbers = aspects.read(folder) if params.reward.heads == "aspects" else None
+    read = tables.fingerprints(inputs)
+    tables.check_made_from(inputs["pairs"], read, "pair")
     about: dict[str, Any] = {"stage": "train reward", "params": _known(params), "start": start.about()}
-    work = checkpoints.WORK / ids.fingerprint(about | {"inputs": tables.fingerprints(inputs)})
+    work = checkpoints.WORK / ids.fingerprint(about | {"inputs": read})
     with rows.lock(work):
         arguments.prepare(params)
-        numbers = aspects.read(folder) if params.reward.heads == "aspects" else None
         tokenizer, model = assemble.load(start, params, 0 if numbers is None else len(numbers.columns) - 1)
         data = _data(folder, params, tokenizer, models.context(model), numbers)
         trainer = _trained(data, tokenizer, model, params, work, folder)

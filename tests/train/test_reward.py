@@ -307,6 +307,15 @@ def test_aspects_that_no_judge_gave_are_told(wim: Wim, run: Path, capsys: pytest
     assert "has no column 'aspects'" in capsys.readouterr().err
 
 
+def test_pairs_that_were_made_from_other_ratings_are_told(
+    wim: Wim, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ratings = tables.read(run / "ratings.parquet", "ratings")
+    tables.write(run / "ratings.parquet", "ratings", ratings.with_columns(reward=-pl.col("reward")), {})
+    assert wim("train", "reward", "run", *sets("reward.loss=listwise")) == 1
+    assert "pairs.parquet: was made from another ratings.parquet; run `wim pair run` again" in capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("run")
 def test_a_policy_with_an_adapter_is_to_be_merged_first(
     wim: Wim, tmp_path: Path, capsys: pytest.CaptureFixture[str]
