@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from loop import killed_and_resumed, make_prompts, table
@@ -201,6 +202,15 @@ def test_the_best_is_the_largest_of_all_that_were_drawn(
         assert reward == max(each for each in rewards if each is not None)
         assert text == drawn[rewards.index(reward)]
         assert drawn.n_unique() > 1
+
+
+def test_an_empty_completion_is_never_the_best() -> None:
+    from builder import best_of
+
+    found = best_of.counting(np.array([1.0, 3.0, 2.0, np.nan]), ["It is grey.", " \n", "It is small.", "It is"])
+    assert found[[0, 2]].tolist() == [1.0, 2.0]
+    assert np.isnan(found[[1, 3]]).all()
+    assert len(best_of.counting(np.empty(0), [])) == 0
 
 
 @pytest.mark.parametrize("settings", [["evaluate.n=2"], ["evaluate.best_by=x"], ["evaluate.n=0"]])
