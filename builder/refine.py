@@ -51,11 +51,11 @@ class Made:
 def run(folder: Path, params: Params, out: Path | None = None, policy_folder: Path | None = None) -> Made:
     """Write OUT/completions.parquet (default: RUN/refined). Texts are read and written part by part.
 
-    Raises WimError if OUT holds completions that were made otherwise, TableError if a table is not there.
+    Raises WimError if OUT holds what was made otherwise, TableError if a table is not there.
     """
     out = out or folder / "refined"
-    _check_replaceable(folder, out)
     files = {name: tables.find(folder, name) for name in ("prompts", "completions", "feedback")}
+    _check_replaceable(folder, out, files["prompts"])
     if params.refine.which != "all":
         files["ratings"] = tables.find(folder, "ratings")
     before = tables.fingerprints(files)
@@ -80,12 +80,20 @@ def run(folder: Path, params: Params, out: Path | None = None, policy_folder: Pa
     return Made(len(said), **refine_plan.statuses(said), refined=len(plan), **vars(counts), reasons=told, usage=usage)
 
 
-def _check_replaceable(folder: Path, out: Path) -> None:
-    file = tables.path(out, "completions")
+def _check_replaceable(folder: Path, out: Path, prompts: Path) -> None:
+    file, other = tables.path(out, "completions"), tables.path(out, "prompts")
     if out.resolve() == folder.resolve():
         raise WimError(f"{out}: refined completions stand beside those they come from in a run folder of its own")
     if file.is_file() and (stage := str(tables.read_metadata(file).get("stage", "others"))) != "refine":
         raise WimError(f"{file}: made by {stage}, and would be written over; take a run folder of its own (--out)")
+    if other.is_file() and not file.is_file() and _differ(prompts, other):
+        raise WimError(
+            f"{other}: not those of {prompts}, and would be written over; take a run folder of its own (--out)"
+        )
+
+
+def _differ(prompts: Path, other: Path) -> bool:
+    return tables.fingerprints({"prompts": prompts}) != tables.fingerprints({"prompts": other})
 
 
 class _Texts:
@@ -175,7 +183,7 @@ def _about(
 def _keep_prompts(prompts: Path, out: Path) -> None:
     """A copy in OUT, unless the same prompts are found from there."""
     with contextlib.suppress(TableError):
-        if tables.fingerprints({"prompts": tables.find(out, "prompts")}) == tables.fingerprints({"prompts": prompts}):
+        if not _differ(prompts, tables.find(out, "prompts")):
             return
     tables.write_bytes(tables.path(out, "prompts"), prompts.read_bytes())
 

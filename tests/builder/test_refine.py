@@ -151,6 +151,11 @@ def test_what_another_stage_has_made_is_not_written_over(
     assert "would be written over" in capsys.readouterr().err
     assert wim("refine", run, *ECHO, "--out", run) == 1
     assert (other / "completions.parquet").read_bytes() == before
+    (other / "completions.parquet").unlink()
+    before = (other / "prompts.parquet").read_bytes()
+    assert wim("refine", run, *ECHO, "--out", other) == 1
+    assert "prompts.parquet: not those of run/prompts.parquet" in capsys.readouterr().err
+    assert (other / "prompts.parquet").read_bytes() == before
 
 
 def test_a_folder_elsewhere_gets_the_prompts(wim: Wim, ingested: Any) -> None:
