@@ -14,6 +14,7 @@ from builder import params
 from builder.language import policy
 from builder.params.train import Kto
 from train import kto
+from train.running import metrics
 
 Wim = Callable[..., int]
 MESSAGES = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
@@ -91,6 +92,8 @@ def test_a_policy_learns_from_good_and_bad_completions(
     assert (made["good"], made["bad"], made["neither"], made["steps"]) == (12, 12, 12, 6)
     assert "12 of 36 completions" in told.err
     chosen, rejected = metric(Path("run"), "rewards/chosen"), metric(Path("run"), "rewards/rejected")
+    for name in pl.read_parquet("run/training.parquet")["name"].unique():
+        assert name.replace("/rejected", "/chosen") in (metrics.__doc__ or ""), name
     assert chosen[-1] - rejected[-1] > 0.05
     assert Path("run/policy/adapter_model.safetensors").is_file()
     assert wim("train", "kto", "run", *sets, "--set", "kto.threshold=100") == 1

@@ -23,6 +23,19 @@ num_tokens             tokens of prompts and completions, chosen and rejected, s
 grad_norm              Euclidean norm of the gradient of all trained weights, before it is cut to 1
 learning_rate, epoch   as the step was made; passes over the pairs after it
 
+With a loss over lists ``batch`` counts lists, of which each stands as pairs (lists.py): loss is that of the lists, mean
+over a part's; all else is of the pairs, among which the worst of a list of odd length is there twice.
+
+train kto, where it differs. ``batch`` counts completions; chosen are the good ones, rejected the bad ones. A part has a
+number only where it holds such completions, the margin where it holds both.
+loss                   1 - sigmoid(rewards/chosen - beta * kl) of a good one times kto.desirable_weight, and
+                       1 - sigmoid(beta * kl - rewards/rejected) of a bad one times kto.undesirable_weight
+kl                     log pi(y) - log ref(y) of the part's prompts with each other's completions, mean; 0 if it is less
+
+train sft, where it differs. ``batch`` counts rows.
+loss                   -log pi of the completions' tokens: mean over all tokens of the step
+entropy, mean_token_accuracy    of the completions' tokens, as above
+
 train online, where it differs. Of a pair the completion of the higher judge's score is the chosen one.
 rewards/..., logps/... over all pairs, in which one that is left out counts 0: divided by pairs/learned, the mean over
                        pairs that are learned from. Runs of different shares compare only after that
