@@ -122,5 +122,4 @@ def _fingerprint(inputs: Mapping[str, Path], start: Policy, params: Params) -> s
     digits; a training that went on with another number would be the result of neither.
     """
     read = {name: file_sha256(file) for name, file in inputs.items()}
-    train = {k: v for k, v in as_dict(params.train).items() if k not in checkpoints.UNTOLD}
-    return fingerprint({**read, "start": start.hash(), "train": train, "seed": params.seed})
+    return fingerprint({**read, "start": start.hash(), "train": checkpoints.told(params.train), "seed": params.seed})

@@ -15,7 +15,7 @@ import polars as pl
 from builder import rows, tables
 from builder.compare import DECIMALS
 from builder.errors import TableError, WimError
-from builder.ids import file_sha256, fingerprint
+from builder.ids import fingerprint
 from builder.language import policy
 from builder.language.policy import Policy
 from builder.params import Params
@@ -70,11 +70,9 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None) -> Made
     every, unprompted = rated.read(folder, params)
     told, neither = labelled(every, params.kto.threshold)
     told, escaped = without_control_strings(told, {"prompt": True, "completion": False})
-    known = {"train": as_dict(params.train), "kto": as_dict(params.kto), "pair": as_dict(params.pair)}
+    known = {"train": checkpoints.told(params.train), "kto": as_dict(params.kto), "pair": as_dict(params.pair)}
     about: dict[str, Any] = {"stage": "train kto", "params": known | {"seed": params.seed}, "start": start.about()}
-    read = {name: file_sha256(file) for name, file in inputs.items()}
-    kept = {name: value for name, value in known["train"].items() if name not in checkpoints.UNTOLD}
-    work = checkpoints.WORK / fingerprint(about | {"params": known | {"train": kept, "seed": params.seed}} | read)
+    work = checkpoints.WORK / fingerprint(about | {"inputs": tables.fingerprints(inputs)})
     with rows.lock(work):
         trainer, seen = _assembled(told.sample(fraction=1, shuffle=True, seed=params.seed), start, params, work, folder)
         checkpoint = checkpoints.last(work)

@@ -118,8 +118,12 @@ def _tables(params: Params) -> list[str]:
 
 def _known(params: Params) -> dict[str, Any]:
     """The parameters that what is learned depends on; no paths."""
-    train = {name: value for name, value in as_dict(params.train).items() if name not in checkpoints.UNTOLD}
-    return {"reward": as_dict(params.reward), "train": train, "pair": as_dict(params.pair), "seed": params.seed}
+    return {
+        "reward": as_dict(params.reward),
+        "train": checkpoints.told(params.train),
+        "pair": as_dict(params.pair),
+        "seed": params.seed,
+    }
 
 
 def _data(folder: Path, params: Params, tokenizer: Any, context: int, numbers: pl.DataFrame | None) -> _Data:

@@ -61,8 +61,13 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None) -> Made
     data, escaped = without_control_strings(tables.read(file, "sft", ["prompt", "completion"]), READ)
     if data.is_empty():
         raise WimError(f"{file}: holds no row to train on")
-    train = {name: value for name, value in as_dict(params.train).items() if name not in checkpoints.UNTOLD}
-    known = {"method": "sft", "data": file_sha256(file), "start": start.hash(), "train": train, "seed": params.seed}
+    known = {
+        "method": "sft",
+        "data": file_sha256(file),
+        "start": start.hash(),
+        "train": checkpoints.told(params.train),
+        "seed": params.seed,
+    }
     work = checkpoints.WORK / fingerprint(known)
     settings = {"train": as_dict(params.train), "seed": params.seed}
     about = tables.metadata("train sft", settings, {"sft": file}, start=start.about())

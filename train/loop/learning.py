@@ -134,13 +134,17 @@ def _setting(
 def _known(params: Params, block: str) -> dict[str, Any]:
     """The parameters that what is learned depends on; no paths."""
     names = (block, "judge", "embed", "rating", "rate", "pair")
-    train = {name: value for name, value in as_dict(params.train).items() if name not in checkpoints.UNTOLD}
     own = {name: as_dict(getattr(params, name)) for name in names}
     own["judge"]["model"] = params.judge.model and models.label(params.judge.model)
     own["rate"] = rate.told(params.rate)
     own["embed"]["model"] = models.label(params.embed.model)
     judged_by = models.label(params.judged_by)
-    return own | {"train": train, "judged_by": judged_by, "engine": params.engine.name, "seed": params.seed}
+    return own | {
+        "train": checkpoints.told(params.train),
+        "judged_by": judged_by,
+        "engine": params.engine.name,
+        "seed": params.seed,
+    }
 
 
 def _dataset(frame: pl.DataFrame) -> Any:

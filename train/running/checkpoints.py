@@ -7,11 +7,18 @@ from typing import Any
 
 from builder import tables
 from builder.errors import TableError
+from builder.params import Train
+from builder.params.blocks import as_dict
 
 WORK = Path(".wim/train")
 UNTOLD = ("save_steps", "tensorboard", "throughput")
 """Settings of ``train`` that change nothing that is learned, so that a training goes on from what it has."""
 STATE = "trainer_state.json"
+
+
+def told(settings: Train) -> dict[str, Any]:
+    """The block ``train`` without UNTOLD."""
+    return {name: value for name, value in as_dict(settings).items() if name not in UNTOLD}
 
 
 def last(work: Path, processes: int = 1) -> Path | None:
