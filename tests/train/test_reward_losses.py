@@ -118,6 +118,17 @@ def test_the_probabilities_of_all_grades_add_up_and_none_is_lost_far_from_0() ->
     assert torch.isfinite(far.grad).all()  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("aspects", [0, 2])
+def test_the_head_computes_in_32_bits_where_the_model_is_trained_in_16(aspects: int) -> None:
+    torch.manual_seed(0)
+    head = Head(64, aspects)
+    torch.nn.init.normal_(head.weight)
+    states = torch.randn(5, 64)
+    exact = head.rewards(states, states).reward
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(head.rewards(states, states).reward, exact)
+
+
 def test_a_grade_without_room_is_unlikely_and_not_impossible() -> None:
     """As where no pair that is learned from has it, and one that is held out has."""
     difference = torch.zeros(2, requires_grad=True)
