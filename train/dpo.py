@@ -63,7 +63,7 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None) -> Made
         pairs, unprompted = trainable(tables.read(inputs["pairs"], "pairs", COLUMNS), folder)
     pairs, escaped = without_control_strings(pairs)
     work = checkpoints.WORK / _fingerprint(inputs, start, params)
-    settings = {"train": as_dict(params.train), "seed": params.seed}
+    settings = {"train": as_dict(params.train), "seed": params.seed} | _ranking(params)
     about = tables.metadata("train dpo", settings, inputs, start=start.about())
     with rows.lock(work) if workers.is_main() else contextlib.nullcontext():
         seen, trained, history = _train(pairs, start, params, work, folder)
@@ -122,4 +122,10 @@ def _fingerprint(inputs: Mapping[str, Path], start: Policy, params: Params) -> s
     digits; a training that went on with another number would be the result of neither.
     """
     read = {name: file_sha256(file) for name, file in inputs.items()}
-    return fingerprint({**read, "start": start.hash(), "train": checkpoints.told(params.train), "seed": params.seed})
+    known = {"start": start.hash(), "train": checkpoints.told(params.train), "seed": params.seed}
+    return fingerprint(read | known | _ranking(params))
+
+
+def _ranking(params: Params) -> dict[str, Any]:
+    """What lists are made by; pairs.parquet is made already."""
+    return {"pair": as_dict(params.pair)} if params.train.loss in LISTWISE else {}

@@ -12,6 +12,8 @@ from trained import metric
 
 from builder import params
 from builder.errors import ParamsError
+from builder.language import policy
+from train import dpo
 from train.preferences import lists, listwise
 
 Wim = Callable[..., int]
@@ -114,6 +116,17 @@ def test_a_policy_learns_the_order_of_lists(
     assert margins[0] == pytest.approx(0, abs=1e-5)
     assert margins[-1] > 0.01
     assert Path("run/policy/policy.json").is_file()
+
+
+@pytest.mark.parametrize(("loss", "another"), [("lipo_lambda", True), ("pro", True), ("sigmoid", False)])
+def test_who_ranks_a_list_makes_another_training_of_it(loss: str, another: bool) -> None:
+    """One that was killed must not go on from the checkpoint of other lists."""
+    works = {
+        dpo._fingerprint({}, policy.base(given.model), given)
+        for judge in ("ana", "ben")
+        if (given := params.load(None, [f"train.loss={loss}", f"pair.judge={judge}"]))
+    }
+    assert (len(works) == 2) == another
 
 
 def test_a_list_stands_as_pairs_from_both_its_ends() -> None:
