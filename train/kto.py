@@ -75,12 +75,7 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None) -> Made
     work = checkpoints.WORK / fingerprint(about | {"inputs": tables.fingerprints(inputs)})
     with rows.lock(work):
         trainer, seen = _assembled(told.sample(fraction=1, shuffle=True, seed=params.seed), start, params, work, folder)
-        checkpoint = checkpoints.last(work)
-        if checkpoint:
-            shutil.rmtree(checkpoint / adapter.COPY, ignore_errors=True)  # it would be loaded in the policy's place
-            checkpoints.remember_tokens(trainer, checkpoint)
-        checkpoints.train(trainer, checkpoint)
-        adapter.drop_copy(trainer)
+        _train(trainer, work)
         adapter.save(trainer, folder, start)
         history = trainer.state.log_history
         training = metrics.table(history)
@@ -161,6 +156,16 @@ def _readable(trainer: Any, told: pl.DataFrame, params: Params) -> tuple[pl.Data
     if not 0 < left["label"].sum() < len(left):
         raise TableError("what is short enough to be read (train.max_prompt) is all good, or all bad: KTO needs both")
     return left.drop("prompt"), seen
+
+
+def _train(trainer: Any, work: Path) -> None:
+    """To the end, from the last checkpoint if there is one."""
+    checkpoint = checkpoints.last(work)
+    if checkpoint:
+        shutil.rmtree(checkpoint / adapter.COPY, ignore_errors=True)  # it would be loaded in the policy's place
+        checkpoints.remember_tokens(trainer, checkpoint)
+    checkpoints.train(trainer, checkpoint)
+    adapter.drop_copy(trainer)  # it would be saved with the policy
 
 
 def _mismatched(told: pl.DataFrame, batch: int) -> pl.DataFrame:
