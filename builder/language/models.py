@@ -92,12 +92,13 @@ def context(model: Any) -> int:
 
 def add_adapter(model: Any, folder: Path, name: str = "default") -> None:
     """Load an adapter into ``model`` and turn it on. Raises EngineError if it does not fit."""
+    from safetensors import SafetensorError
     from transformers.utils import logging
 
     logging.set_verbosity_error()  # it tells a misfit on twenty lines before it raises
     try:
         model.load_adapter(str(folder), adapter_name=name)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise EngineError(f"adapter {folder}: does not fit the model: {first_line(error)}") from error
 
 

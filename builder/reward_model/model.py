@@ -34,6 +34,7 @@ def load(folder: Path, dtype: str, trust_remote_code: bool = False) -> tuple[Any
     """Tokenizer, model and what is stored of it. Raises TableError or EngineError if it is none, or does not fit."""
     with models.lean():
         from peft import PeftModel
+        from safetensors import SafetensorError
 
     kept = stored.read(folder)
     # New layers draw random numbers: without these a training that loads a model in its middle is another one.
@@ -41,7 +42,7 @@ def load(folder: Path, dtype: str, trust_remote_code: bool = False) -> tuple[Any
         tokenizer, base = build(kept.model, kept.revision, dtype, len(kept.aspects), kept.grades, trust_remote_code)
         try:
             model = PeftModel.from_pretrained(base, str(folder))
-        except (OSError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise EngineError(f"{folder}: does not fit its base model: {tables.first_line(error)}") from error
     return tokenizer, model.eval(), kept
 

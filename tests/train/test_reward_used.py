@@ -107,11 +107,16 @@ def test_what_is_kept_loads_no_model_and_a_batch_changes_no_number(
     assert (run / "ratings.parquet").read_bytes() == first
 
 
-def test_without_a_model_it_is_told(wim: Wim, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_model_or_with_half_of_one_it_is_told(
+    wim: Wim, run: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert wim("rate", run, "--set", "rate.method=reward_model") == 1
     assert "`wim train reward RUN` writes one" in capsys.readouterr().err
     assert wim("rate", run, *by(tmp_path)) == 1
     assert "no reward.json: not a reward model" in capsys.readouterr().err
+    (model / "adapter_model.safetensors").write_bytes(b"half")
+    assert wim("rate", run, *by(model)) == 1
+    assert f"{model}: does not fit its base model: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("algorithm", ["grpo", "rloo"])
