@@ -154,6 +154,7 @@ def _write(file: Path, completions: Path, made: Iterator[pl.DataFrame], about: M
     with tables.told(file):
         file.parent.mkdir(parents=True, exist_ok=True)
     with sorter(file.parent, "completion_id") as every:
+        _add(every, tables.read_nothing(completions, "completions", columns), columns)  # a run may hold no row
         for block in tables.batches(completions, "completions", [*columns, *known], rows.BLOCK):
             _add(every, block, columns)
         absent = [pl.lit(None, kind).alias(name) for name, kind in pl.Schema(pa.schema(own)).items()]

@@ -91,6 +91,14 @@ def test_where_nothing_is_missing_nothing_is_written_again(
     assert len(read(run / "refined")) == 2
 
 
+def test_a_run_without_a_row_gives_one_without_a_row(wim: Wim, tmp_path: Path) -> None:
+    for name in ("prompts", "completions", "feedback"):
+        empty = pl.DataFrame(schema=pl.Schema(tables.SCHEMAS[name]))
+        tables.write(tmp_path / f"run/{name}.parquet", name, empty, {})
+    assert wim("refine", "run", *ECHO) == 0
+    assert read(tmp_path / "run/refined").is_empty()
+
+
 def test_each_judge_is_taken_at_its_word_or_the_one_that_is_named(
     wim: Wim, ingested: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
