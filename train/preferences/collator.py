@@ -6,6 +6,8 @@ from train.preferences import lists
 
 NUMBERS = ("offset", "weight", *lists.COLUMNS)
 """Columns of the training pairs, beside TRL's; a batch holds each as a tensor of one number for each pair."""
+EXACT = ("score_chosen", "score_rejected")
+"""Held in 64 bits: what is a tie is told after rounding to 9 decimals."""
 
 
 def made(tokenizer: Any) -> Any:
@@ -18,6 +20,7 @@ def made(tokenizer: Any) -> Any:
             examples = lists.flat(examples)
             batch: dict[str, Any] = super().torch_call(examples)
             present = [name for name in NUMBERS if name in examples[0]]
-            return batch | {name: torch.tensor([example[name] for example in examples]) for name in present}
+            kinds = {name: torch.float64 if name in EXACT else None for name in present}
+            return batch | {name: torch.tensor([e[name] for e in examples], dtype=kinds[name]) for name in present}
 
     return WithNumbers(pad_token_id=tokenizer.pad_token_id)

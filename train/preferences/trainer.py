@@ -24,7 +24,7 @@ def assemble(pairs: pl.DataFrame, start: Policy, params: Params, work: Path, fol
     if params.train.loss in LISTWISE:
         from train.preferences import listwise
 
-        kind = listwise.extended(kind, params.train.loss)
+        kind = listwise.extended(kind, params.train.loss, params.pair.min_gap)
     trainer = kind(
         model=model,
         args=_config(params, work),

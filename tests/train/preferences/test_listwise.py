@@ -78,6 +78,15 @@ def test_pro_is_the_best_against_the_rest_then_the_next() -> None:
     assert listwise.sft(scores, values, places).item() == pytest.approx(best / len(VALUES), rel=1e-12)
 
 
+@pytest.mark.parametrize("loss", [listwise.pro, listwise.lipo_lambda])
+def test_what_pairing_calls_a_tie_is_no_pair_of_a_list(loss: Callable[..., torch.Tensor]) -> None:
+    scores = torch.tensor([0.4, -0.3, 0.2, 0.1])
+    values, places = torch.tensor([0.3, 0.2, 0.4, 0.3], dtype=torch.float64), torch.tensor([0, 0, 1, 1])
+    assert loss(scores, values, places, 0.1).item() == 0  # 0.3 - 0.2 is below 0.1 in floats, and 0.4 - 0.3 above
+    assert loss(scores, values, places, 0.0).item() > 0
+    assert loss(scores, values, places, 0.0).dtype == torch.float32
+
+
 @pytest.mark.parametrize("loss", [listwise.pro, listwise.sft, listwise.lipo_lambda])
 def test_gradients_are_those_of_finite_differences(loss: Callable[..., torch.Tensor]) -> None:
     scores, values, places = drawn()
