@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from builder import ids, rows, tables
+from builder.compare import DECIMALS
 from builder.errors import TableError, WimError
 from builder.language import models, policy
 from builder.language.policy import Policy
@@ -129,8 +130,7 @@ def _known(params: Params) -> dict[str, Any]:
 def _data(folder: Path, params: Params, tokenizer: Any, context: int, numbers: pl.DataFrame | None) -> _Data:
     """What is learned from, and what is held out. Raises TableError if nothing is left to learn from."""
     settings = params.reward
-    columns = dict.fromkeys((*pairs.COLUMNS, "chosen_id", "rejected_id", *Targets.columns(settings)))
-    every, unprompted = pairs.trainable(tables.read(tables.find(folder, "pairs"), "pairs", list(columns)), folder)
+    every, unprompted = _pairs(folder, params)
     lists = rated.read(folder, params)[0] if settings.loss == "listwise" else None
     told = texts.of_pairs(every)
     told = told if lists is None else pl.concat([lists.drop("value"), told]).unique("completion_id", keep="first")
@@ -149,6 +149,14 @@ def _data(folder: Path, params: Params, tokenizer: Any, context: int, numbers: p
     judged = every.filter(pl.col("prompt_id").is_in(list(held)), pl.col("delta") > 0)
     known = None if numbers is None else _aspects(numbers, split.train, tokens)
     return _Data(tokens, split.train, split.held, judged, targets, known, unprompted, seen)
+
+
+def _pairs(folder: Path, params: Params) -> tuple[pl.DataFrame, int]:
+    """The pairs with the text of their prompt, the delta of a tie 0, and how many have no text."""
+    columns = dict.fromkeys((*pairs.COLUMNS, "chosen_id", "rejected_id", *Targets.columns(params.reward)))
+    every, unprompted = pairs.trainable(tables.read(tables.find(folder, "pairs"), "pairs", list(columns)), folder)
+    tied = pl.col("delta").round(DECIMALS) <= params.pair.min_gap
+    return every.with_columns(delta=pl.when(tied).then(0.0).otherwise("delta")), unprompted
 
 
 def _check_left(folder: Path, rows: pl.DataFrame, held: frozenset[str]) -> None:

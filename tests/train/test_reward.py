@@ -264,14 +264,16 @@ def test_long_texts_are_cut_or_left_out_and_counted(wim: Wim, run: Path, capsys:
     assert "prompts longer than 2 tokens" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("delta", "min_gap"), [(0.0, 0.0), (0.1, 0.1)])
 def test_ties_are_alike_for_grades_and_no_preference_otherwise(
-    wim: Wim, run: Path, capsys: pytest.CaptureFixture[str]
+    wim: Wim, run: Path, capsys: pytest.CaptureFixture[str], delta: float, min_gap: float
 ) -> None:
     pairs = tables.read(run / "pairs.parquet", "pairs")
-    tied = pairs.with_columns(pl.when(pl.int_range(pl.len()) % 4 == 0).then(0.0).otherwise("delta").alias("delta"))
+    tied = pairs.with_columns(pl.when(pl.int_range(pl.len()) % 4 == 0).then(delta).otherwise("delta").alias("delta"))
     tables.write(run / "pairs.parquet", "pairs", tied, {})
     for loss, untold in (("bradley_terry", -(-len(pairs) // 4)), ("ordinal_nll", 0)):
-        assert wim("train", "reward", "run", *sets(f"reward.loss={loss}", "train.max_steps=1"), "--json") == 0
+        words = sets(f"reward.loss={loss}", "train.max_steps=1", f"pair.min_gap={min_gap}")
+        assert wim("train", "reward", "run", *words, "--json") == 0
         assert json.loads(capsys.readouterr().out)["untold"] == untold
 
 
