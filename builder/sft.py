@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from builder import embed, ids, judgements, refined, rewrite, tables
-from builder.compare import check_judge, comparable
+from builder.compare import DECIMALS, check_judge, comparable
 from builder.errors import TableError
 from builder.language.chat import Message
 from builder.params import Params
@@ -52,7 +52,8 @@ def run(folder: Path, params: Params) -> Made:
         if name in files:
             tables.check_made_from(files[name], before, stage)
     form = _Chains(folder, params) if hindsight else _Imitated(folder, params)
-    settings = {"sft": as_dict(params.sft), "judge": params.pair.judge, "seed": params.seed}
+    how = {"judge": params.pair.judge, "min_gap": params.pair.min_gap}
+    settings = {"sft": as_dict(params.sft), "pair": how, "seed": params.seed}
     about = tables.metadata("sft", settings, files)
     count, asked = 0, 0
     with sorter(folder, "row_id") as rows:
@@ -116,7 +117,8 @@ class _Chains:
     def __init__(self, folder: Path, params: Params) -> None:
         self.seed, self.untold = params.seed, 0
         columns = ["pair_id", "prompt_id", "chosen_id", "rejected_id", "delta"]
-        self.pairs = tables.read(tables.find(folder, "pairs"), "pairs", columns).filter(pl.col("delta") > 0)
+        pairs = tables.read(tables.find(folder, "pairs"), "pairs", columns)
+        self.pairs = pairs.filter(pl.col("delta").round(DECIMALS) > params.pair.min_gap)  # ties may have been kept
 
     def __call__(self, part: Part) -> Iterator[dict[str, Any]]:
         texts = dict(part.completions.select("completion_id", "text").iter_rows())

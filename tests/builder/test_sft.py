@@ -89,6 +89,15 @@ def test_a_chain_shows_a_better_and_a_worse_answer_in_either_order(wim: Wim, run
     assert orders == {"better first", "worse first"}
 
 
+def test_ties_that_were_kept_are_no_chain(wim: Wim, run: Path) -> None:
+    gap = round(float(pl.read_parquet(run / "pairs.parquet")["delta"].sort()[2]), 9)
+    tied = ("--set", f"pair.min_gap={gap}", "--set", "pair.ties=keep")
+    assert wim("pair", run, *ECHO, *tied) == 0
+    assert wim("sft", run, *ECHO, *tied, "--set", "sft.form=hindsight") == 0
+    deltas = pl.read_parquet(run / "pairs.parquet")["delta"]
+    assert 0 < len(learned(run)) == 2 * int((deltas.round(9) > gap).sum()) < 2 * len(deltas)
+
+
 def test_the_parts_that_are_read_leave_no_trace(wim: Wim, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for form in ("imitation", "hindsight"):
         assert wim("sft", run, *ECHO, "--set", f"sft.form={form}") == 0
