@@ -28,7 +28,7 @@ def run(runs: Sequence[Path], params: Params, count: int | None = None, file: Pa
         raise EngineError("themes need FAISS: pip install faiss-cpu") from error
     if found is None:
         raise TableError(f"{runs[0]}: no text says what is missing and has a vector; run `wim embed {runs[0]}`")
-    known = labels.of(runs, found, file)
+    known = labels.of(runs, found, file, params.pair.min_gap)
     result: dict[str, Any] = {"runs": [str(run) for run in runs], "texts": found.texts, "pairs": len(known.missing)}
     if not len(known.missing):
         return result | {"themes": [_theme(found, place, runs) for place in range(len(found.themes))]}

@@ -13,7 +13,7 @@ from analysis.intervals import Numbers
 from analysis.themes import said
 from analysis.themes.find import Themes
 from builder import judgements, tables
-from builder.compare import TOGETHER
+from builder.compare import DECIMALS, TOGETHER
 from builder.statuses import WimStatus
 
 NOTHING = "nothing is missing"
@@ -37,15 +37,18 @@ class Labels:
         return int(self.prompt.max(initial=-1)) + 1
 
 
-def of(runs: Sequence[Path], themes: Themes, file: Path | None = None) -> Labels:
-    """The pairs of all runs or, with ``file``, those that this truth orders. Pairs that nobody judged are left out."""
-    found = [_of_run(run, judged, len(themes.themes), file) for run, judged in zip(runs, themes.judged, strict=True)]
+def of(runs: Sequence[Path], themes: Themes, file: Path | None = None, min_gap: float = 0.0) -> Labels:
+    """The pairs of all runs or, with ``file``, those that this truth orders. Pairs that nobody judged are left out.
+
+    So are ties that pairing has kept: a delta within ``min_gap``.
+    """
+    ends = [_pairs(run, min_gap) if file is None else _ordered(run, file) for run in runs]
+    found = [_of_run(*each, len(themes.themes)) for each in zip(runs, ends, themes.judged, strict=True)]
     prompts = pl.concat([frame for frame, _ in found])["prompt_id"].rank("dense").to_numpy().astype(np.int64) - 1
     return Labels(np.concatenate([missing for _, missing in found]), prompts)
 
 
-def _of_run(run: Path, judged: pl.DataFrame, count: int, file: Path | None) -> tuple[pl.DataFrame, Numbers]:
-    ends = _pairs(run) if file is None else _ordered(run, file)
+def _of_run(run: Path, ends: pl.DataFrame, judged: pl.DataFrame, count: int) -> tuple[pl.DataFrame, Numbers]:
     judge = next((name for name in ends["judge"].unique() if name not in TOGETHER), None)
     rows, held = _held(run, judged, count, judge)
     places = {side: ends.join(rows, left_on=f"{side}_id", right_on="completion_id", how="left", maintain_order="left")
@@ -56,12 +59,12 @@ def _of_run(run: Path, judged: pl.DataFrame, count: int, file: Path | None) -> t
     return ends.filter(pl.Series(known)).select("prompt_id"), missing
 
 
-def _pairs(run: Path) -> pl.DataFrame:
+def _pairs(run: Path, min_gap: float) -> pl.DataFrame:
     file = tables.path(run, "pairs")
     if not file.is_file():
         return pl.DataFrame(schema=dict.fromkeys(ENDS, pl.String))
     pairs = tables.read(file, "pairs", [*ENDS, "delta"])
-    return pairs.filter(pl.col("delta") > 0).select(ENDS)
+    return pairs.filter(pl.col("delta").round(DECIMALS) > min_gap).select(ENDS)
 
 
 def _ordered(run: Path, file: Path) -> pl.DataFrame:

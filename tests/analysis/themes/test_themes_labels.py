@@ -135,6 +135,13 @@ def test_what_decides_nothing_is_null_in_json_and_runs_may_be_named_in_any_way(
     assert capsys.readouterr().out.splitlines()[0].split()[-2:] == ["0", "1"]
 
 
+def test_ties_that_were_kept_decide_nothing(wim: Wim, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_run(tmp_path / "a", 0, prompts=8)
+    for gap, pairs in ((0.4, 8), (0.5, 0)):
+        assert wim("themes", "a", "--set", f"pair.min_gap={gap}", "--json") == 0
+        assert json.loads(capsys.readouterr().out)["pairs"] == pairs
+
+
 def test_without_pairs_the_themes_are_shown_all_the_same(
     wim: Wim, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
