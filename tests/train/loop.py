@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
+from trained import is_written
 
 Wim = Callable[..., int]
 
@@ -50,7 +51,8 @@ def killed(words: list[str]) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "builder.cli", *words], env=environment, stderr=subprocess.DEVNULL
     )
-    while process.poll() is None and not list(Path(".wim/train").glob("*/checkpoint-*/trainer_state.json")):
+    states = Path(".wim/train").glob
+    while process.poll() is None and not any(map(is_written, states("*/checkpoint-*/trainer_state.json"))):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()

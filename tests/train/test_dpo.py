@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from trained import SMALL, make_pairs, metric, weights
+from trained import SMALL, is_written, make_pairs, metric, weights
 
 Wim = Callable[..., int]
 
@@ -96,9 +96,8 @@ def test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_weights(
     done = subprocess.run(command, cwd=tmp_path / "whole", env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     process = subprocess.Popen(command, cwd=tmp_path / "killed", env=environment, stderr=subprocess.DEVNULL)
-    while process.poll() is None and not list(
-        (tmp_path / "killed/.wim/train").glob("*/checkpoint-*/trainer_state.json")
-    ):
+    states = (tmp_path / "killed/.wim/train").glob
+    while process.poll() is None and not any(map(is_written, states("*/checkpoint-*/trainer_state.json"))):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from kill import Drive, Driven
+from loop import killed
 from trained import SMALL, metric, weights
 
 from builder import tables
@@ -59,16 +59,14 @@ def test_it_learns_the_completions_and_writes_a_policy(wim: Wim) -> None:
     assert tables.read_metadata(Path("run/training.parquet"))["stage"] == "train sft"
 
 
-def test_killed_and_started_again_it_ends_in_the_same_bits(wim: Wim, tmp_path: Path) -> None:
+def test_killed_and_started_again_it_ends_in_the_same_bits(wim: Wim, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("run", "other"):
         make_rows(Path(name))
     assert wim("train", "sft", "run", *SMALL, *STEPS) == 0
-    with Driven(tmp_path, ["train", "sft", "other", *SMALL, *STEPS], Drive(hold="import wim_never")) as process:
-        work = tmp_path / ".wim/train"
-        while process.process.poll() is None and not list(work.glob("*/checkpoint-2/trainer_state.json")):
-            pass
-        process.process.kill()
+    killed(["train", "sft", "other", *SMALL, *STEPS])
+    assert not Path("other/policy").exists()
     assert wim("train", "sft", "other", *SMALL, *STEPS) == 0
+    assert "resumed from step" in capsys.readouterr().err
     ours, theirs = weights(Path("run")), weights(Path("other"))
     assert all(bool((ours[name] == theirs[name]).all()) for name in ours)
     assert Path("run/training.parquet").read_bytes() == Path("other/training.parquet").read_bytes()

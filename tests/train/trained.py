@@ -1,5 +1,6 @@
 """What the tests of training share: pairs to train on, and what a training leaves."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -37,3 +38,12 @@ def metric(run: Path, name: str) -> list[float]:
 
 def weights(run: Path) -> dict[str, Any]:
     return load_file(run / "policy/adapter_model.safetensors")
+
+
+def is_written(state: Path) -> bool:
+    """Whether a checkpoint's state is, to its end: one that is cut there is no checkpoint."""
+    try:
+        json.loads(state.read_text())
+    except (OSError, ValueError):
+        return False
+    return True

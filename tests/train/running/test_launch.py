@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from trained import make_pairs, metric, weights
+from trained import is_written, make_pairs, metric, weights
 
 from builder import cli, params
 from builder.errors import ParamsError, WimError
@@ -138,7 +138,7 @@ def test_after_kill_9_no_worker_is_left_and_the_same_command_goes_on(rounds: Any
 
 def whole_checkpoints(folder: Path) -> list[Path]:
     found = folder.glob(".wim/train/*/checkpoint-*/trainer_state.json")
-    return [file for file in found if len(list(file.parent.glob("rng_state*"))) == 2]
+    return [file for file in found if is_written(file) and len(list(file.parent.glob("rng_state*"))) == 2]
 
 
 def children(pid: int) -> list[int]:
