@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -18,6 +19,9 @@ from builder import cli
 
 # A shell starts what it runs in the background deaf to SIGINT, and all that it starts in turn: tests send it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+hypothesis.settings.register_profile("untimed", deadline=None)  # a loaded machine is no fault of the code
+hypothesis.settings.load_profile("untimed")
 
 Wim = Callable[..., int]
 

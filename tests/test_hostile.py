@@ -263,7 +263,7 @@ def test_the_tokens_of_an_attack_are_its_text(tokenizer: Any) -> None:
         assert any(plain(text_.strip()) in plain(text) for text_ in shown), attack.name
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_no_mixture_of_control_strings_makes_a_control_token(tokenizer: Any, data: st.DataObject) -> None:
     pieces = st.sampled_from([*tokenizer.get_added_vocab(), "<", "|", ">", "[", "]", "s", " ", "\n", "\u2063", "▁"])
@@ -605,7 +605,7 @@ PIECES = [
 ]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.lists(st.sampled_from(PIECES) | st.text(max_size=2), max_size=40).map("".join))
 def test_escaping_leaves_no_control_string_and_takes_nothing_away(text: str) -> None:
     escaped, count = control.escape(text)
