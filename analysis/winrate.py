@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from analysis.runs import named
-from builder import generate, ids, tables
+from builder import generate, ids, sources, tables
 from builder.engines import Request, Sampling
 from builder.errors import TableError
 from builder.evaluate import bootstrap
@@ -139,7 +139,7 @@ def verdicts(pairs: pl.DataFrame, by: Policy, params: Params) -> Numbers:
                 asked = tuple(pairwise.messages(messages, first, second))
                 yield Request(asked, by, ids.seed_of(params.seed, name), sampling)
 
-    done = generate.generate("compare", requests(), 2 * len(pairs), by, generate.source(params, [by]), "winrate")
+    done = generate.generate("compare", requests(), 2 * len(pairs), by, sources.source(params, [by]), "winrate")
     raw = [text for block in done.blocks(columns=["text"]) for text in block["text"].to_pylist()]
     first = np.array([pairwise.read(text) for text in raw], np.float64).reshape(-1, 2)
     return np.stack([first[:, 0], 1 - first[:, 1]], axis=1)

