@@ -5,7 +5,7 @@ Held out are whole prompts, the same ones whatever the loss; what is measured on
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,7 +137,7 @@ def _data(folder: Path, params: Params, tokenizer: Any, context: int, numbers: p
     tokens, seen = texts.encoded(told.sort("completion_id"), tokenizer, context, params.train)
     readable = [pl.col(f"{side}_id").is_in(list(tokens)) for side in ("chosen", "rejected")]
     every = every.filter(*readable)
-    held = _held(every, lists, params)
+    held = held_out(pl.concat([every["prompt_id"], *([] if lists is None else [lists["prompt_id"]])]), params)
     _check_left(folder, every if lists is None else lists, held)
     targets = Targets.of(every, held, folder, settings)
     if lists is None:
@@ -165,11 +165,10 @@ def _check_left(folder: Path, rows: pl.DataFrame, held: frozenset[str]) -> None:
         raise TableError(f"{folder}: nothing is left to learn from; {len(held):,} prompts are held out")
 
 
-def _held(every: pl.DataFrame, lists: pl.DataFrame | None, params: Params) -> frozenset[str]:
+def held_out(names: Iterable[str], params: Params) -> frozenset[str]:
     """Prompts that are held out: each by its own number, so that they do not depend on what else there is."""
-    names = pl.concat([every["prompt_id"], *([] if lists is None else [lists["prompt_id"]])]).unique()
     share, seed = params.reward.held_out, params.seed
-    return frozenset(name for name in names if ids.uniform_of(seed, f"held out {name}") < share)
+    return frozenset(name for name in set(names) if ids.uniform_of(seed, f"held out {name}") < share)
 
 
 def _aspects(numbers: pl.DataFrame, learned: pl.DataFrame, tokens: Mapping[str, Tokens]) -> Aspects:
