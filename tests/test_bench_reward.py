@@ -18,6 +18,12 @@ MEASURED = ("accuracy", "nll", "calibration", "tau")
 OF_LABELS = ("graded_nll",)
 
 
+@pytest.fixture
+def few_penalties(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most of the time goes into choosing among them."""
+    monkeypatch.setattr(learn, "PENALTIES", (100.0, 1.0))
+
+
 def drawn(prompts: int = 40, each: int = 4, noise: float = 0.5) -> Graded:
     """Whole-number ratings that follow two of four features, and the truth without noise as the reference."""
     made = np.random.default_rng(0)
@@ -51,6 +57,7 @@ def check(rows: pl.DataFrame, losses: tuple[str, ...], references: tuple[str, ..
     assert set(found.filter(pl.col("over_mean").is_null())["loss"]) == {summary.PLAIN}
 
 
+@pytest.mark.usefixtures("few_penalties")
 def test_every_loss_is_measured_on_the_same_splits_and_learns() -> None:
     rows = rows_of(drawn(), 2, (0.3, 1.0))
     check(rows, (*learn.LOSSES, learn.LENGTH), (compare.LABELS, "truth"), (0.3, 1.0))
@@ -114,6 +121,7 @@ def test_who_wins_more_pairs_stands_higher() -> None:
     assert np.isnan(found[3])
 
 
+@pytest.mark.usefixtures("few_penalties")
 @pytest.mark.skipif(not real.DATA.is_dir(), reason="the published preferences are not beside the checkout")
 def test_published_preferences_of_people_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tiny = ["qa_feedback", "--limit", "12", "--shares", "1", "--work", str(tmp_path)]
@@ -126,8 +134,9 @@ def test_published_preferences_of_people_are_compared(tmp_path: Path, capsys: py
     assert capsys.readouterr().out.count("| qa_feedback | labels | ") == 2 * len(summary.MEASURES)
 
 
+@pytest.mark.usefixtures("few_penalties")
 def test_the_demo_is_compared_with_its_truth_and_so_is_what_is_trained(tmp_path: Path) -> None:
-    bench.main([*"demo_number lora --limit 12 --seeds 1 --shares 1 --steps 2 --work".split(), str(tmp_path)])
+    bench.main([*"demo_number lora --limit 8 --seeds 1 --shares 1 --steps 1 --work".split(), str(tmp_path)])
     for name, more in (("demo_number", (learn.LENGTH,)), ("lora", ())):
         rows = pl.read_parquet(tmp_path / f"{name}.parquet")
         check(rows, (*learn.LOSSES, *more), (compare.LABELS, "coverage"), (1.0,))
