@@ -17,7 +17,7 @@ ORDINAL = ("ordinal_nll", "all_threshold")
 LOSSES = ("bradley_terry", "margin", *ORDINAL, "listwise")
 LENGTH = "length"
 """Bradley-Terry on nothing but the completion's length."""
-PENALTIES = tuple(10.0**power for power in range(6, -1, -1))
+PENALTIES = tuple(10.0**power for power in range(6, -4, -1))
 FOLDS = 3
 GRADES = 5
 

@@ -6,6 +6,7 @@ logarithm of its length. Texts beyond what MiniLM reads are read in chunks.
 
 import gzip
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -16,6 +17,8 @@ from builder.params import Embed
 from builder.ratings import numerical
 
 DATA = Path(__file__).parents[3] / "shared/data"
+DTYPE: Literal["bfloat16"] = "bfloat16"
+"""What a reward can tell does not hang on a vector's third digit, and the texts are long."""
 TURBO, OMNI = "gpt-4-turbo-2024-04-09", "gpt-4o-2024-05-13"
 
 
@@ -95,7 +98,7 @@ def _of_pairs(pairs: pl.DataFrame, cuts: tuple[float, ...]) -> Graded:
 def _features(completions: pl.Series, prompts: pl.Series | None = None) -> Numbers:
     """[completions, size]."""
     texts = list(dict.fromkeys([*completions, *([] if prompts is None else prompts)]))
-    made = embed.embed(texts, Embed(truncation="chunk"))
+    made = embed.embed(texts, Embed(truncation="chunk", dtype=DTYPE))
     vectors = dict(zip(made["text_id"].to_pylist(), np.stack(made["embedding"].to_numpy()), strict=True))
     own = np.stack([vectors[ids.text_id(text)] for text in completions]).astype(np.float64)
     parts = [own, _log_length(completions)[:, None]]
