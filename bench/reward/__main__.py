@@ -20,11 +20,14 @@ from bench.harness import ROOT
 from bench.reward import compare, demo, lora, real, summary
 from bench.reward.graded import Graded
 
-DATA: dict[str, Callable[[int | None], Graded]] = {
+PUBLISHED: dict[str, Callable[[int | None], Graded]] = {
     "wildbench": real.wildbench,
     "prometheus": real.prometheus,
     "mt_bench": real.mt_bench,
     "qa_feedback": real.qa_feedback,
+}
+DATA: dict[str, Callable[[int | None], Graded]] = {
+    **PUBLISHED,
     "demo_number": demo.by_number,
     "demo_wim": demo.by_wim,
 }
@@ -76,6 +79,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if unknown := set(arguments.data) - set(names):
         parser.error(f"{', '.join(sorted(unknown))}: none of {', '.join(names)}")
+    if not real.DATA.is_dir() and set(arguments.data) & set(PUBLISHED):
+        parser.error(f"{real.DATA} is not there: name some of {', '.join(n for n in names if n not in PUBLISHED)}")
     return arguments
 
 
