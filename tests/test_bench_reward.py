@@ -31,7 +31,7 @@ def drawn(prompts: int = 40, each: int = 4, noise: float = 0.5) -> Graded:
     truth = features @ np.array([1.0, 0.5, 0.0, 0.0])
     ratings = np.round(truth + noise * made.normal(size=len(truth)))
     names = pl.Series(np.repeat([f"p{i:03d}" for i in range(prompts)], each))
-    return of_ratings(features, features[:, 3], names, ratings, {"truth": truth})
+    return of_ratings(features, np.ones(4), features[:, 3], names, ratings, {"truth": truth})
 
 
 def rows_of(data: Graded, seeds: int, shares: tuple[float, ...]) -> pl.DataFrame:

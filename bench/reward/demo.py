@@ -68,7 +68,8 @@ def graded(rows: pl.DataFrame, given: Params) -> Graded:
     """Of ``completions``; all pairs of a prompt."""
     length = np.log1p(rows["text"].str.len_chars().to_numpy())
     reward = rows["reward"].fill_null(float("nan")).to_numpy()
-    return of_ratings(_states(rows, given), length, rows["prompt_id"], reward, {TRUTH: rows["coverage"].to_numpy()})
+    states, truth = _states(rows, given), rows["coverage"].to_numpy()
+    return of_ratings(states, np.ones(states.shape[1]), length, rows["prompt_id"], reward, {TRUTH: truth})
 
 
 def _states(rows: pl.DataFrame, given: Params) -> Numbers:

@@ -13,7 +13,8 @@ Places = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Graded:
-    """``features`` [completions, size]; ``length`` [completions]: the logarithm of the characters.
+    """``features`` [completions, size], of which ``weights`` [size] says how far each is, once standardised, spread: a
+    narrow one is penalised more. ``length`` [completions]: the logarithm of the characters.
 
     ``prompt`` [completions], from 0 on: what is learned from or held out as a whole. ``list_of`` [completions]: those
     with the same number are compared with each other. ``value`` [completions]: higher is better, NaN where not known.
@@ -23,6 +24,7 @@ class Graded:
     """
 
     features: Numbers
+    weights: Numbers
     length: Numbers
     prompt: Places
     list_of: Places
@@ -39,7 +41,12 @@ class Graded:
 
 
 def of_ratings(
-    features: Numbers, length: Numbers, prompts: pl.Series, learned: Numbers, references: Mapping[str, Numbers]
+    features: Numbers,
+    weights: Numbers,
+    length: Numbers,
+    prompts: pl.Series,
+    learned: Numbers,
+    references: Mapping[str, Numbers],
 ) -> Graded:
     """Every pair of completions of one prompt, its preference the difference of their ratings [completions]."""
     prompt = numbered(prompts)
@@ -49,7 +56,7 @@ def of_ratings(
         return np.round(values[first] - values[second], 9)
 
     told = {name: delta(values) for name, values in references.items()}
-    return Graded(features, length, prompt, prompt, learned, first, second, delta(learned), told)
+    return Graded(features, weights, length, prompt, prompt, learned, first, second, delta(learned), told)
 
 
 def pairs_within(groups: Places) -> tuple[Places, Places]:

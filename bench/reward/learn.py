@@ -53,9 +53,10 @@ def _learned(
     data: Graded, prompts: Places, loss: str, cuts: tuple[float, ...], penalty: float
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Rewards of all completions, and the thresholds of a loss that has any."""
-    columns, loss = (data.length[:, None], "bradley_terry") if loss == LENGTH else (data.features, loss)
+    columns, weights = (data.length[:, None], np.ones(1)) if loss == LENGTH else (data.features, data.weights)
+    loss = "bradley_terry" if loss == LENGTH else loss
     rows, batch = examples(data, prompts, loss, cuts)
-    features = standardised(columns, np.unique(rows))
+    features = standardised(columns, np.unique(rows)) * torch.from_numpy(weights)
     head = _head(features.shape[1], loss, batch, cuts)
     if len(rows):  # of few prompts all may be tied
         used, head.rows = (torch.from_numpy(each) for each in np.unique(rows, return_inverse=True))

@@ -29,7 +29,7 @@ def wildbench(limit: int | None = None) -> Graded:
     ).drop_nulls([TURBO, OMNI])  # fmt: skip
     features = _features(rows["completion"])
     learned, other = (_centred(rows[name], 10) for name in (TURBO, OMNI))
-    return of_ratings(features, _log_length(rows["completion"]), rows["prompt_id"], learned, {"gpt-4o": other})
+    return of_ratings(*features, _log_length(rows["completion"]), rows["prompt_id"], learned, {"gpt-4o": other})
 
 
 def prometheus(limit: int | None = None) -> Graded:
@@ -39,7 +39,7 @@ def prometheus(limit: int | None = None) -> Graded:
     ).drop_nulls(["0", "1", "2"])  # fmt: skip
     learned, others = _centred(rows["0"], 5), _centred((rows["1"] + rows["2"]) / 2, 5)
     features = _features(rows["completion"], rows["prompt"])
-    return of_ratings(features, _log_length(rows["completion"]), rows["prompt_id"], learned, {"two others": others})
+    return of_ratings(*features, _log_length(rows["completion"]), rows["prompt_id"], learned, {"two others": others})
 
 
 def mt_bench(limit: int | None = None) -> Graded:
@@ -90,21 +90,23 @@ def _of_pairs(pairs: pl.DataFrame, cuts: tuple[float, ...]) -> Graded:
     lists = numbered(
         every.select(pl.concat_str("prompt_id", pl.col("turn").cast(pl.String), separator=" "))["prompt_id"]
     )
-    features, length = _features(every["completion"], every["prompt"]), _log_length(every["completion"])
+    features, weights = _features(every["completion"], every["prompt"])
+    length, prompt = _log_length(every["completion"]), numbered(every["prompt_id"])
     value = standing(first, second, delta, len(every))
-    return Graded(features, length, numbered(every["prompt_id"]), lists, value, first, second, delta, {}, cuts)
+    return Graded(features, weights, length, prompt, lists, value, first, second, delta, {}, cuts)
 
 
-def _features(completions: pl.Series, prompts: pl.Series | None = None) -> Numbers:
-    """[completions, size]."""
+def _features(completions: pl.Series, prompts: pl.Series | None = None) -> tuple[Numbers, Numbers]:
+    """[completions, size], and the weights of the columns: a whole vector weighs as much as the length."""
     texts = list(dict.fromkeys([*completions, *([] if prompts is None else prompts)]))
     made = embed.embed(texts, Embed(truncation="chunk", dtype=DTYPE))
     vectors = dict(zip(made["text_id"].to_pylist(), np.stack(made["embedding"].to_numpy()), strict=True))
     own = np.stack([vectors[ids.text_id(text)] for text in completions]).astype(np.float64)
-    parts = [own, _log_length(completions)[:, None]]
+    parts = [_log_length(completions)[:, None], own]
     if prompts is not None:
         parts.append(own * np.stack([vectors[ids.text_id(text)] for text in prompts]))
-    return np.concatenate(parts, axis=1)
+    weights = [np.full(part.shape[1], part.shape[1] ** -0.5) for part in parts]
+    return np.concatenate(parts, axis=1), np.concatenate(weights)
 
 
 def _log_length(texts: pl.Series) -> Numbers:
