@@ -136,7 +136,7 @@ def test_published_preferences_of_people_are_compared(tmp_path: Path, capsys: py
 
 @pytest.mark.usefixtures("few_penalties")
 def test_the_demo_is_compared_with_its_truth_and_so_is_what_is_trained(tmp_path: Path) -> None:
-    bench.main([*"demo_number lora --limit 8 --seeds 1 --shares 1 --steps 1 --work".split(), str(tmp_path)])
+    bench.main([*"demo_number lora --limit 12 --seeds 1 --shares 1 --steps 1 --work".split(), str(tmp_path)])
     for name, more in (("demo_number", (learn.LENGTH,)), ("lora", ())):
         rows = pl.read_parquet(tmp_path / f"{name}.parquet")
         check(rows, (*learn.LOSSES, *more), (compare.LABELS, "coverage"), (1.0,))
