@@ -1,6 +1,6 @@
 """Refinement on the demo's model: what it does to completions, and to a round that learns from them.
 
-    python bench/refine.py [--only NAME...] [--seeds 42 43 44] [--steps 20]
+    python -m bench.refine [--only NAME...] [--seeds 42 43 44] [--steps 20]
 
 First the true coverage of completions before and after they are written again by data/demo/refiner; and, as the
 control, after they are written again by the feedback on another one. Then rounds from the same prompts: `samples` has
@@ -12,10 +12,8 @@ seeds.
 
 import argparse
 import os
-import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-ROOT = Path(__file__).parents[1]
+from bench import demo
+from bench.demo import ROOT, Run
+
 REFINER = ROOT / "data/demo/refiner"
 FEW = 2
 """Completions of a prompt that are refined."""
@@ -31,30 +31,9 @@ SFT = {"imitation": "train.learning_rate=4e-4", "hindsight": "train.learning_rat
 LEARNERS = ("samples", "refined", *SFT)
 
 
-@dataclass(frozen=True)
-class Run:
-    """A judged run; ``tokens``: that completions and refinements took, and those of their judgements."""
-
-    folder: Path
-    tokens: int
-    judged: int
-
-
 def settings(seed: int, *sets: str) -> Any:
-    from builder import params
-
-    return params.load(ROOT / "params.yaml", [f"seed={seed}", "refine.max_tokens=96", *sets])
-
-
-def sampled(folder: Path, seed: int, n: int) -> Run:
-    """``n`` completions of each prompt, judged."""
-    from builder import complete, judge, prompts
-
-    given = settings(seed, f"complete.n={n}")
-    folder.mkdir(parents=True, exist_ok=True)
-    prompts.run(folder, given)
-    tokens = complete.run(folder, given).usage["tokens"]
-    return Run(folder, int(tokens), int(judge.run(folder, given).usage["tokens"]))
+    """The demo's parameters, with refinements that are as long as completions."""
+    return demo.settings(seed, "refine.max_tokens=96", *sets)
 
 
 def refined(start: Run, seed: int) -> Run:
@@ -106,34 +85,22 @@ def covered(folder: Path) -> pl.DataFrame:
 
 def learned(name: str, run: Run, seed: int, steps: int) -> NDArray[np.float64]:
     """Coverage of each held-out prompt [prompts, 2], after the learning and before it."""
-    from builder import embed, evaluate, pair, rate, sft, tables
+    from builder import sft
     from train import dpo
     from train import sft as imitate
 
     given = settings(seed, f"train.max_steps={steps}", *([SFT[name], f"sft.form={name}"] if name in SFT else []))
-    for stage in (embed, rate, pair):
-        stage.run(run.folder, given)
+    demo.paired(run.folder, given)
     if name in SFT:
         sft.run(run.folder, given)
     (imitate if name in SFT else dpo).run(run.folder, given)
-    evaluate.run(run.folder, given)
-    values = tables.read(run.folder / "evaluation.parquet", "evaluation", ["value", "base_value"])
-    return values.to_numpy()
-
-
-def interval(values: NDArray[np.float64]) -> str:
-    """The mean over all, and its interval over prompts, of which each has a row."""
-    from builder import evaluate
-
-    rows = values.reshape(len(values), -1).mean(axis=1)[None]
-    low, high = evaluate.bootstrap(rows, 42)[:, 0]
-    return f"{rows.mean():+.3f} [{low:+.3f}, {high:+.3f}]"
+    return demo.evaluated(run.folder, given)
 
 
 def by_prompt(frame: pl.DataFrame) -> str:
     of = frame.group_by("prompt_id").agg((pl.col("after") - pl.col("before")).mean().alias("gain")).sort("prompt_id")
     means = frame.select("before", "after", "right").mean().row(0)
-    return "{:6.3f} {:6.3f}  {}  {:6.1%}".format(means[0], means[1], interval(of["gain"].to_numpy()), means[2])
+    return "{:6.3f} {:6.3f}  {}  {:6.1%}".format(means[0], means[1], demo.interval(of["gain"].to_numpy()), means[2])
 
 
 def main() -> None:
@@ -142,7 +109,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[42, 43, 44])
     parser.add_argument("--steps", type=int, default=20)
     arguments = parser.parse_args()
-    found: dict[str, list[NDArray[np.float64]]] = {name: [] for name in arguments.only}
+    found: dict[str, demo.Covered] = {name: [] for name in arguments.only}
     with tempfile.TemporaryDirectory() as work:
         os.chdir(work)
         for seed in arguments.seeds:
@@ -150,23 +117,21 @@ def main() -> None:
         os.chdir(ROOT)
     print("\nlearner        rises  95%                       over samples  95%")
     for name, values in found.items():
-        after = np.stack([each[:, 0] for each in values], axis=1)
-        rises = interval(after - np.stack([each[:, 1] for each in values], axis=1))
         over = ""
         if name != "samples" and "samples" in found:
-            over = interval(after - np.stack([each[:, 0] for each in found["samples"]], axis=1))
-        print(f"{name:12} {rises}   {over}", flush=True)
+            over = demo.interval(demo.after(values) - demo.after(found["samples"]))
+        print(f"{name:12} {demo.interval(demo.rises(values))}   {over}", flush=True)
 
 
-def of_seed(seed: int, arguments: argparse.Namespace, found: dict[str, list[NDArray[np.float64]]]) -> None:
+def of_seed(seed: int, arguments: argparse.Namespace, found: dict[str, demo.Covered]) -> None:
     worked = time.process_time()
-    few = sampled(Path(f"{seed}/few"), seed, FEW)
+    few = demo.sampled(Path(f"{seed}/few"), settings(seed, f"complete.n={FEW}"))
     some = refined(few, seed)
     print(f"seed {seed}          before  after   rises  95%                    right", flush=True)
     print(f"  refined       {by_prompt(covered(some.folder))}", flush=True)
     print(f"  misled        {by_prompt(covered(misled(few, seed)))}", flush=True)
     n = round(FEW * some.tokens / few.tokens)
-    many = sampled(Path(f"{seed}/many"), seed, n)
+    many = demo.sampled(Path(f"{seed}/many"), settings(seed, f"complete.n={n}"))
     for name, each in (("samples", many), ("refined", some)):
         print(f"  {name}: {each.tokens:,} tokens generated, {each.judged:,} of judgements", flush=True)
     print(f"  samples has {n} completions of a prompt, refined {FEW} and their refinements", flush=True)
@@ -178,5 +143,4 @@ def of_seed(seed: int, arguments: argparse.Namespace, found: dict[str, list[NDAr
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
     main()
