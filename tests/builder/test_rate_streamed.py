@@ -18,6 +18,7 @@ from builder.health import generic, sample
 from builder.ids import text_id
 from builder.params import Params
 from builder.streams import spans, vectors
+from builder.tables import writing
 
 ROOT = Path(__file__).parents[2]
 DIMENSIONS = 6
@@ -94,7 +95,8 @@ PROMPTS = [
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run that is read in some twenty spans of blocks of few judgements, and whose vectors do not fit into memory."""
     monkeypatch.setattr(spans, "ROWS", 64)
-    monkeypatch.setattr(tables, "ROW_GROUP", 32)
+    for module in (tables, writing):
+        monkeypatch.setattr(module, "ROW_GROUP", 32)
     monkeypatch.setattr(rate, "BLOCK", 7)
     monkeypatch.setattr(vectors, "IN_MEMORY", 0)
     monkeypatch.setattr(vectors, "_BATCH", 5)

@@ -15,7 +15,7 @@ import pytest
 
 from builder import tables
 from builder.errors import TableError
-from builder.tables import SCHEMAS
+from builder.tables import SCHEMAS, reading
 
 ABOUT = {"stage": "test"}
 MESSAGES = [{"role": "user", "content": "hi"}]
@@ -243,7 +243,7 @@ def test_json_files_are_written_whole_and_read_or_refused(tmp_path: Path) -> Non
 def test_a_damaged_page_is_told_also_where_a_large_row_group_is_read_by_pages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tables, "LARGE", 0)
+    monkeypatch.setattr(reading, "LARGE", 0)
     file = tmp_path / "prompts.parquet"
     tables.write(file, "prompts", prompts(*[PROMPT | {"prompt_id": f"{i:032x}"} for i in range(500)]), {})
     content = bytearray(file.read_bytes())
