@@ -54,6 +54,13 @@ def evaluated(folder: Path, given: Any) -> NDArray[np.float64]:
     return tables.read(folder / "evaluation.parquet", "evaluation", ["value", "base_value"]).to_numpy()
 
 
+def drawn(folder: Path) -> float:
+    """The mean coverage of all completions of which `evaluate.best_by` chose: what choosing by chance gives."""
+    from builder import tables
+
+    return float(tables.read_json(folder / "evaluation.json")["choice"]["mean"])
+
+
 def after(values: Covered) -> NDArray[np.float64]:
     """Coverage after the learning [prompts, seeds]."""
     return np.stack([each[:, 0] for each in values], axis=1)

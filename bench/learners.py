@@ -70,31 +70,46 @@ class Learned:
     seconds: float
 
 
-def of_seed(folder: Path, names: Iterable[str], seed: int, steps: int, sets: Sequence[str]) -> dict[str, Learned]:
+@dataclass(frozen=True)
+class Round:
+    """A seed's runs, each in a folder of its own: `start`, which all share, and one of each learner.
+
+    ``sets``: parameters (KEY=VALUE) that hold for all.
+    """
+
+    folder: Path
+    seed: int
+    steps: int
+    sets: Sequence[str]
+
+    def given(self, *sets: str) -> Any:
+        """The demo's parameters, with ``sets`` and those that hold for all."""
+        return demo.settings(self.seed, *sets, *self.sets)
+
+
+def of_seed(here: Round, names: Iterable[str]) -> dict[str, Learned]:
     """What each learner made of one run; `dpo` is always among them, and the first."""
-    given = demo.settings(seed, *sets)
-    start = demo.sampled(folder / "start", given)
-    demo.paired(start.folder, given)
-    base = demo.evaluated(start.folder, given)[:, 0]
-    print(f"seed {seed}: {start.tokens:,} tokens of completions, {start.judged:,} of judgements", flush=True)
+    start = demo.sampled(here.folder / "start", here.given())
+    demo.paired(start.folder, here.given())
+    base = demo.evaluated(start.folder, here.given())[:, 0]
+    print(f"seed {here.seed}: {start.tokens:,} tokens of completions, {start.judged:,} of judgements", flush=True)
     found: dict[str, Learned] = {}
     for name in LEARNERS:
         if name == "dpo" or name in names:
-            found[name] = learned(name, folder, seed, steps, sets, base)
-            mean, took = found[name].values[:, 0].mean(), found[name].seconds
-            print(f"  {name:13} coverage {mean:.3f}, before {base.mean():.3f}; {took:.0f} s of CPU time", flush=True)
+            found[name] = made = learned(here, name, base)
+            mean = made.values[:, 0].mean()
+            print(f"  {name:13} coverage {mean:.3f}, before {base.mean():.3f}; {made.seconds:.0f} s of CPU", flush=True)
     return found
 
 
-def learned(name: str, folder: Path, seed: int, steps: int, sets: Sequence[str], base: NDArray[np.float64]) -> Learned:
-    """One learner, in a run of its own beside the one that all share; ``base``: coverage by the base model."""
-    learner, run = LEARNERS[name], folder / name
-    steps_of = f"train.max_steps={steps * learner.longer}"
-    given = demo.settings(seed, steps_of, *learner.sets, *sets)
+def learned(here: Round, name: str, base: NDArray[np.float64]) -> Learned:
+    """One learner; ``base``: coverage by the base model."""
+    learner, run = LEARNERS[name], here.folder / name
+    given = here.given(f"train.max_steps={here.steps * learner.longer}", *learner.sets)
     if name == "cross_policy":
-        crossed(run, folder / "dpo/policy", given, seed, sets)
+        crossed(here, run)
     else:
-        shutil.copytree(folder / "start", run)
+        shutil.copytree(here.folder / "start", run)
     if name == "hindsight":
         from builder import sft
 
@@ -102,21 +117,25 @@ def learned(name: str, folder: Path, seed: int, steps: int, sets: Sequence[str],
     worked = time.process_time()
     made = importlib.import_module(f"train.{learner.method}").run(run, given)
     seconds = time.process_time() - worked
-    if name == "best_of":
-        best = (f"evaluate.best_by={run / 'reward'}", f"evaluate.n={given.complete.n}")
-        values = demo.evaluated(run, demo.settings(seed, *sets, *best))
-    else:
-        values = demo.evaluated(run, given)
+    values = chosen(here, run) if name == "best_of" else demo.evaluated(run, given)
     return Learned(np.column_stack([values[:, 0], base]), examples(made), seconds)
 
 
-def crossed(run: Path, stronger: Path, given: Any, seed: int, sets: Sequence[str]) -> None:
-    """A judged run with pairs, of as many completions as the others, half of them by the ``stronger`` policy."""
-    both = (f"complete.n={given.complete.n // 2}", f"complete.also=[{stronger}]", "pair.strategy=cross_policy")
-    own = demo.settings(seed, *sets, *both)
-    made = demo.sampled(run, own)
-    demo.paired(run, own)
+def crossed(here: Round, run: Path) -> None:
+    """A judged run with pairs, of as many completions as the others, half of them by the policy that `dpo` learned."""
+    both = (f"complete.n={here.given().complete.n // 2}", f"complete.also=[{here.folder / 'dpo/policy'}]")
+    given = demo.settings(here.seed, *here.sets, *both, "pair.strategy=cross_policy")
+    made = demo.sampled(run, given)
+    demo.paired(run, given)
     print(f"  cross_policy: {made.tokens:,} tokens of completions, {made.judged:,} of judgements", flush=True)
+
+
+def chosen(here: Round, run: Path) -> NDArray[np.float64]:
+    """As ``demo.evaluated``, of the base model's best completions by the run's reward model."""
+    best = (f"evaluate.best_by={run / 'reward'}", f"evaluate.n={here.given().complete.n}")
+    values = demo.evaluated(run, here.given(*best))
+    print(f"  best_of: by chance {demo.drawn(run):.3f}, the mean of all that were drawn", flush=True)
+    return values
 
 
 def examples(made: Any) -> int:
@@ -157,7 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         os.chdir(work)
         try:
             for seed in range(FIRST, FIRST + given.seeds):
-                rounds.append(of_seed(Path(str(seed)), given.only, seed, given.steps, given.set))
+                rounds.append(of_seed(Round(Path(str(seed)), seed, given.steps, given.set), given.only))
         finally:
             os.chdir(here)
     print("", *table({name: [each[name] for each in rounds] for name in rounds[0]}), sep="\n")

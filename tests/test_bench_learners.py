@@ -26,8 +26,8 @@ def made(folder: Path) -> dict[str, learners.Learned]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("OMP_NUM_THREADS", "1")
-        sets = [*SETS, f"prompts.heldout={heldout}"]
-        return learners.of_seed(folder / "runs", list(learners.LEARNERS), learners.FIRST, 2, sets)
+        here = learners.Round(folder / "runs", learners.FIRST, 2, [*SETS, f"prompts.heldout={heldout}"])
+        return learners.of_seed(here, learners.LEARNERS)
 
 
 def test_each_learner_begins_with_the_same_model_and_takes_its_steps(
