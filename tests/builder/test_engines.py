@@ -155,7 +155,7 @@ def test_text_that_spells_the_marks_of_the_encoding_is_only_text(engine: Any) ->
 
 
 def test_scikit_learn_is_not_imported_to_load_a_model() -> None:
-    code = "import sys; from builder import models; models.load('data/demo/model', None, 'float64')"
+    code = "import sys; from builder.language import models; models.load('data/demo/model', None, 'float64')"
     code += "; print([name for name in ('sklearn', 'scipy') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout == "[]\n", done.stderr
